@@ -1,0 +1,7 @@
+"""``python -m awdlib``."""
+
+import sys
+
+from awdlib.cli import main
+
+sys.exit(main())

@@ -1,0 +1,146 @@
+"""Cutting a token stream into parallel columns, and the columns into windows of random length.
+
+A corpus is one long stream. `batchify` lays it out as ``batch_size`` columns that are read side by side, top to
+bottom; training walks down the columns in windows, carries the hidden state from one to the next, and
+backpropagates inside a window only (truncated backpropagation through time). `WindowLengths` draws how long each
+window is (Merity et al. 2017, section 4.1).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def batchify(tokens: Tensor, batch_size: int) -> Tensor:
+    """Lay a stream out as columns of equal length, dropping the few tokens left over.
+
+    Args:
+        tokens: (num_tokens,) token ids in reading order.
+        batch_size: number of columns.
+
+    Returns:
+        (rows, batch_size): column b continues where column b - 1 ended.
+
+    Raises:
+        ValueError: batch_size is not positive, or the columns would hold fewer than 2 tokens.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    rows = len(tokens) // batch_size
+    if rows < 2:
+        raise ValueError(
+            f"batch_size {batch_size} cuts {len(tokens):,} tokens into columns of {rows}; a column needs at least 2 "
+            f"(an input and a target): use a batch_size of at most {len(tokens) // 2}"
+        )
+    return tokens[: rows * batch_size].view(batch_size, rows).t().contiguous()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLengths:
+    """The distribution of window lengths (Merity et al. 2017, section 4.1; numbers from the original code).
+
+    A base length is ``bptt``, or half of it with probability ``short_probability``; the length is drawn from
+    Normal(base, spread), cut to an integer, and never below ``minimum`` nor above ``maximum``. With ``spread`` and
+    ``short_probability`` both 0 every window has exactly ``bptt`` tokens.
+
+    Args:
+        bptt: nominal window in tokens, also the length at which the learning rate is unscaled.
+        short_probability: probability of the halved base.
+        spread: standard deviation in tokens.
+        minimum: shortest window in tokens.
+        maximum: longest window in tokens (fine-tuning uses ``bptt + 10``), or None for no limit.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    bptt: int = 70
+    short_probability: float = 0.05
+    spread: float = 5.0
+    minimum: int = 5
+    maximum: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.minimum < 1:
+            raise ValueError(f"minimum is {self.minimum}; a window needs at least 1 token")
+        if self.bptt < self.minimum:
+            raise ValueError(f"bptt is {self.bptt}; it must be at least the minimum window, {self.minimum}")
+        if not 0 <= self.short_probability <= 1:
+            raise ValueError(f"short_probability is {self.short_probability}; it must lie in [0, 1]")
+        if self.spread < 0:
+            raise ValueError(f"spread is {self.spread}; a standard deviation cannot be negative")
+        if self.maximum is not None and self.maximum < self.bptt:
+            raise ValueError(f"maximum is {self.maximum}; it must be at least bptt, {self.bptt}")
+
+    def draw(self, generator: torch.Generator | None = None) -> int:
+        """Draw one length in tokens; two numbers are taken from ``generator`` each time (a CPU generator)."""
+        short = torch.rand((), generator=generator, dtype=torch.float64).item() < self.short_probability
+        noise = torch.randn((), generator=generator, dtype=torch.float64).item()
+        length = int((self.bptt / 2 if short else self.bptt) + self.spread * noise)
+        length = max(self.minimum, length)
+        return length if self.maximum is None else min(self.maximum, length)
+
+    def probabilities(self) -> dict[int, float]:
+        """The distribution in closed form: {length: probability}, lengths of probability above 1e-12 only.
+
+        ``int`` cuts towards zero, so length k > 0 collects the mass of Normal(base, spread) on [k, k + 1).
+        """
+        longest = math.ceil(self.bptt + 10 * self.spread) + 1
+        found: dict[int, float] = {}
+        for length in range(longest + 1):
+            mass = sum(
+                weight * (self._below(length + 1, base) - (self._below(length, base) if length else 0.0))
+                for base, weight in ((self.bptt, 1 - self.short_probability), (self.bptt / 2, self.short_probability))
+            )
+            clipped = max(self.minimum, length)
+            clipped = clipped if self.maximum is None else min(self.maximum, clipped)
+            found[clipped] = found.get(clipped, 0.0) + mass
+        return {length: mass for length, mass in found.items() if mass > 1e-12}
+
+    def mean(self) -> float:
+        """Expected length in tokens."""
+        return sum(length * mass for length, mass in self.probabilities().items())
+
+    def _below(self, edge: float, base: float) -> float:
+        """P(Normal(base, spread) < edge)."""
+        if self.spread == 0:
+            return float(base < edge)
+        return 0.5 * (1 + math.erf((edge - base) / (self.spread * math.sqrt(2))))
+
+
+def window(columns: Tensor, start: int, length: int) -> tuple[Tensor, Tensor]:
+    """The window of at most ``length`` rows that begins at row ``start``, and its targets, one row further down.
+
+    Args:
+        columns: (rows, batch) from `batchify`.
+        start: first row of the inputs.
+        length: rows wanted; fewer come back where the columns end.
+
+    Returns:
+        inputs (seq_len, batch) and targets (seq_len, batch).
+    """
+    seq_len = min(length, len(columns) - 1 - start)
+    return columns[start : start + seq_len], columns[start + 1 : start + 1 + seq_len]
+
+
+def fixed_windows(columns: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every window of ``length`` rows in order, the last one shorter: each target once. For evaluation.
+
+    Raises:
+        ValueError: length is not positive.
+    """
+    if length < 1:
+        raise ValueError(f"the window's length is {length}; it must be at least 1")
+    for start in range(0, len(columns) - 1, length):
+        yield window(columns, start, length)
+
+
+def ends_epoch(columns: Tensor, start: int) -> bool:
+    """Whether an epoch of training is over at row ``start``: fewer than 2 targets a column are left.
+
+    The original code stops there too, so an epoch covers every target but at most one a column.
+    """
+    return len(columns) - 1 - start < 2

@@ -1,0 +1,81 @@
+"""Files that are whole or absent: written under a temporary name, flushed to the disk, then renamed.
+
+A checkpoint holds tensors and plain values only. It is preceded by the hash of its own bytes, so that a truncated or
+damaged one is recognised before anything is believed of it.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HEADER = b"awdlib checkpoint 1\n"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written or read; the message says which one, why, and what to do."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that, whatever happens, its old or its new content is there, never a part.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder cannot be written; the old file is untouched.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path} ({error.strerror}): free some space or name another folder; what was there before "
+            "is untouched"
+        ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values as readable JSON, atomically."""
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def save(path: Path, value: dict[str, Any]) -> None:
+    """Write a checkpoint of tensors and plain values, atomically.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    payload = buffer.getvalue()
+    write_atomically(path, HEADER + hashlib.sha256(payload).digest() + payload)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint; no code in it is ever run.
+
+    Raises:
+        CheckpointError: it is missing, truncated, damaged, or not a checkpoint of this library.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path} ({error.strerror})") from None
+    start = len(HEADER) + 32
+    if not content.startswith(HEADER):
+        raise CheckpointError(f"{path} is not a checkpoint of awdlib: name the folder of a run")
+    if hashlib.sha256(content[start:]).digest() != content[len(HEADER) : start]:
+        raise CheckpointError(f"{path} is truncated or damaged: delete it, or bring back a copy, and start again")
+    return torch.load(io.BytesIO(content[start:]), map_location=device, weights_only=True)

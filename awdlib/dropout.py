@@ -1,0 +1,128 @@
+"""One primitive, three regularizers: every dropout of AWD-LSTM is a `keep_mask` of another shape.
+
+| regularizer | shape of the mask | what is shared | source |
+|---|---|---|---|
+| locked (variational) dropout | (1, batch, features) | one mask for all time steps | Gal & Ghahramani 2016 |
+| embedding dropout | (vocab, 1) | one decision for a whole word, wherever it occurs | Gal & Ghahramani 2016 |
+| weight drop (DropConnect) | weight.shape | one mask for all time steps and sequences | Wan et al. 2013 |
+
+All three are drawn once a window, scaled by 1 / (1 - p) so that the expectation is unchanged, and switched off in
+evaluation. They are functions: the state of a mask is nobody's business but the window's.
+"""
+
+import torch
+from torch import Tensor
+
+
+def require_probability(name: str, p: float) -> None:
+    """Raise unless p is a dropout probability.
+
+    Raises:
+        ValueError: p is outside [0, 1), or not a number.
+    """
+    if not 0.0 <= p < 1.0:
+        raise ValueError(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept")
+
+
+def keep_mask(
+    shape: tuple[int, ...],
+    p: float,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Draw independent entries that are 0 with probability ``p`` and 1 / (1 - p) otherwise, so of mean 1.
+
+    Srivastava et al. 2014, section 10 ("inverted" dropout: scaled in training, so that evaluation is untouched).
+
+    Args:
+        shape: shape of the mask; dimensions of size 1 are shared when it is multiplied on.
+        p: probability of a zero, in [0, 1).
+        generator: source of randomness, on ``device``; None takes torch's global one.
+        device: where the mask is made.
+        dtype: floating-point type of the mask; None takes torch's default.
+
+    Raises:
+        ValueError: p is outside [0, 1).
+    """
+    require_probability("p", p)
+    return torch.empty(shape, device=device, dtype=dtype).bernoulli_(1 - p, generator=generator).div_(1 - p)
+
+
+def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:
+    """Zero the same features at every time step of the window, other features for each sequence.
+
+    Gal & Ghahramani 2016, section 4; Merity et al. 2017, section 4.2.
+
+    Args:
+        x: (seq_len, batch, features).
+        p: dropout probability, in [0, 1).
+        training: False returns x itself.
+        generator: source of randomness on x's device.
+
+    Returns:
+        (seq_len, batch, features).
+
+    Raises:
+        ValueError: p is outside [0, 1), or x does not have three dimensions.
+    """
+    require_probability("p", p)
+    if x.dim() != 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}; locked dropout needs (seq_len, batch, features)")
+    if not training or p == 0:
+        return x
+    _, batch, features = x.shape
+    return x * keep_mask((1, batch, features), p, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def embedding_dropout(
+    weight: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Zero whole rows of the embedding matrix, so that a dropped word vanishes everywhere in the window.
+
+    Gal & Ghahramani 2016, section 4.1; Merity et al. 2017, section 4.3. Where the softmax is tied to the embedding
+    it must use the whole ``weight``, not the result.
+
+    Args:
+        weight: (vocab, embedding_size).
+        p: dropout probability, in [0, 1).
+        training: False returns weight itself.
+        generator: source of randomness on weight's device.
+
+    Returns:
+        (vocab, embedding_size).
+
+    Raises:
+        ValueError: p is outside [0, 1).
+    """
+    require_probability("p", p)
+    if not training or p == 0:
+        return weight
+    return weight * keep_mask((len(weight), 1), p, generator=generator, device=weight.device, dtype=weight.dtype)
+
+
+def weight_dropout(
+    weight: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Zero single entries of a weight matrix: DropConnect, for the recurrent matrix of an LSTM.
+
+    Wan et al. 2013; Merity et al. 2017, section 2. Masking the weights, not the activations, leaves the recurrence
+    itself untouched, so that the fast kernels for whole sequences still apply.
+
+    Args:
+        weight: any shape; for an LSTM's hidden-to-hidden matrix (4 * hidden_size, hidden_size).
+        p: dropout probability, in [0, 1).
+        training: False returns weight itself.
+        generator: source of randomness on weight's device.
+
+    Returns:
+        the same shape; gradients reach ``weight`` and are 0 exactly where the mask is.
+
+    Raises:
+        ValueError: p is outside [0, 1).
+    """
+    require_probability("p", p)
+    if not training or p == 0:
+        return weight
+    return weight * keep_mask(tuple(weight.shape), p, generator=generator, device=weight.device, dtype=weight.dtype)

@@ -1,0 +1,166 @@
+"""The language model: embedding, weight-dropped LSTM layers, tied softmax, and a dropout between each two of them.
+
+    tokens -> embedding (rows dropped) -> locked dropout -> LSTM -> locked dropout -> LSTM -> ... -> locked dropout
+           -> softmax over the vocabulary, with the embedding's own matrix
+
+Merity et al. 2017, sections 2 to 4; where paper and original code differ, this follows the corrected code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from awdlib.dropout import embedding_dropout, locked_dropout, require_probability
+from awdlib.penalties import activation_regularization, temporal_activation_regularization
+from awdlib.recurrent import LSTMLayer, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes and dropout probabilities of a `LanguageModel`. Defaults: the paper's for Penn Treebank.
+
+    Args:
+        vocab_size: number of word types.
+        embedding_size: features of a word; with ``tied``, also of the last layer's output.
+        hidden_size: features of each layer but the last.
+        num_layers: number of LSTM layers.
+        tied: whether the softmax uses the embedding matrix (Inan et al. 2016; Press & Wolf 2016).
+        dropout_input: locked dropout on the embedded words.
+        dropout_hidden: locked dropout between layers.
+        dropout_output: locked dropout on the last layer's output.
+        dropout_embedding: probability of dropping a word type for a window.
+        dropout_weight: DropConnect on the hidden-to-hidden matrices.
+
+    Raises:
+        ValueError: a size is not positive, or a probability outside [0, 1).
+    """
+
+    vocab_size: int = 10_000
+    embedding_size: int = 400
+    hidden_size: int = 1150
+    num_layers: int = 3
+    tied: bool = True
+    dropout_input: float = 0.4
+    dropout_hidden: float = 0.3
+    dropout_output: float = 0.4
+    dropout_embedding: float = 0.1
+    dropout_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for field in fields(self):
+            if field.name.startswith("dropout_"):
+                require_probability(field.name, getattr(self, field.name))
+
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """(input size, output size) of each layer; tying makes the last output as large as an embedding."""
+        last = self.embedding_size if self.tied else self.hidden_size
+        sizes = [self.embedding_size] + [self.hidden_size] * (self.num_layers - 1) + [last]
+        return list(zip(sizes, sizes[1:]))  # noqa: B905 (neighbours: one shorter on purpose)
+
+
+class Output(NamedTuple):
+    """What a forward pass returns; T = seq_len, B = batch."""
+
+    logits: Tensor  #: (T, B, vocab_size)
+    states: list[State]  #: (h, c) of each layer after the window
+    raw_output: Tensor  #: (T, B, features) of the last layer: what TAR and the cache see
+    dropped_output: Tensor  #: the same after locked dropout: what AR and the softmax see
+
+
+class LanguageModel(nn.Module):
+    """AWD-LSTM, and with its dropouts at 0 a plain tied LSTM language model.
+
+    The hidden state is handed in and returned; the module keeps none.
+
+    Args:
+        config: sizes and dropouts.
+        generator: source of randomness for the initial weights: embedding uniform in +-0.1, softmax bias 0, layers
+            as `LSTMLayer` says; None takes torch's global one.
+    """
+
+    def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.embedding_size))
+        self.layers = nn.ModuleList(
+            LSTMLayer(inputs, outputs, config.dropout_weight, generator=generator)
+            for inputs, outputs in config.layer_sizes()
+        )
+        self.softmax_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        nn.init.uniform_(self.embedding, -0.1, 0.1, generator=generator)
+        if not config.tied:
+            self.softmax_weight = nn.Parameter(torch.empty(config.vocab_size, config.layer_sizes()[-1][1]))
+            nn.init.uniform_(self.softmax_weight, -0.1, 0.1, generator=generator)
+
+    def initial_states(self, batch_size: int) -> list[State]:
+        """Zero states, one (h, c) a layer, each (batch_size, features), on the model's device."""
+        zeros = self.embedding.new_zeros
+        return [
+            (zeros(batch_size, layer.hidden_size), zeros(batch_size, layer.hidden_size)) for layer in self.layers
+        ]
+
+    def forward(
+        self, tokens: Tensor, states: Sequence[State] | None = None, *, generator: torch.Generator | None = None
+    ) -> Output:
+        """Read a window and predict the next word at each of its positions.
+
+        Args:
+            tokens: (seq_len, batch) token ids.
+            states: (h, c) of each layer before the window; None begins with zeros.
+            generator: source of randomness for the masks, on the model's device.
+
+        Raises:
+            ValueError: tokens is not (seq_len, batch), or empty.
+        """
+        if tokens.dim() != 2 or tokens.numel() == 0:
+            raise ValueError(f"tokens has shape {tuple(tokens.shape)}; a window is (seq_len, batch), neither of them 0")
+        states = self.initial_states(tokens.shape[1]) if states is None else states
+        config, dropping = self.config, {"training": self.training, "generator": generator}
+
+        words = embedding_dropout(self.embedding, config.dropout_embedding, **dropping)
+        x = locked_dropout(F.embedding(tokens, words), config.dropout_input, **dropping)  # (T, B, embedding_size)
+        new_states = []
+        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            if number > 0:
+                x = locked_dropout(x, config.dropout_hidden, **dropping)
+            x, state = layer(x, state, generator=generator)  # (T, B, features)
+            new_states.append(state)
+        dropped = locked_dropout(x, config.dropout_output, **dropping)
+        softmax_weight = self.embedding if config.tied else self.softmax_weight
+        logits = F.linear(dropped, softmax_weight, self.softmax_bias)  # (T, B, vocab_size)
+        return Output(logits, new_states, raw_output=x, dropped_output=dropped)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative log likelihood in nats a token; softmax in at least single precision.
+
+    Args:
+        logits: (seq_len, batch, vocab_size).
+        targets: (seq_len, batch).
+    """
+    return F.cross_entropy(_at_least_single(logits).flatten(0, 1), targets.flatten())
+
+
+def penalties(output: Output, ar_weight: float, tar_weight: float) -> Tensor:
+    """AR on the dropped and TAR on the raw output of the last layer: what training adds to the cross entropy.
+
+    Computed in at least single precision, whatever the layers ran in.
+    """
+    ar = activation_regularization(_at_least_single(output.dropped_output), ar_weight)
+    return ar + temporal_activation_regularization(_at_least_single(output.raw_output), tar_weight)
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def detach(states: Sequence[State]) -> list[State]:
+    """The same states with their history cut off: where truncated backpropagation stops."""
+    return [(h.detach(), c.detach()) for h, c in states]

@@ -1,0 +1,155 @@
+"""NT-ASGD: plain SGD that begins to average its iterates once the validation loss has stopped improving.
+
+Merity et al. 2017, section 3 and Algorithm 1. The step size never shrinks; the *average* of the iterates settles
+where a decaying step size would have led (Polyak & Juditsky 1992).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def is_triggered(history: list[float], patience: int) -> bool:
+    """Whether the newest loss is worse than the best of all but the last ``patience`` losses before it.
+
+    This is the rule of the original code, which its author has called the correct one. Algorithm 1 as printed
+    compares with the last ``patience`` losses instead.
+
+    Args:
+        history: validation losses in order, the newest last.
+        patience: n of the paper: how many of the latest checks are left out of the comparison.
+    """
+    return len(history) > patience + 1 and history[-1] > min(history[: -patience - 1])
+
+
+class NTASGD(Optimizer):
+    """Non-monotonically triggered averaged SGD.
+
+    ``step()`` is SGD, always. ``observe(loss)`` after each validation decides whether averaging begins; from then on
+    every step also updates the mean of all iterates, the weights at the trigger included (the paper's sum from
+    i = T). ``with optimizer.averaged():`` puts the mean in place for evaluation and takes it out again.
+
+    Two departures from torch.optim.ASGD, which the original code switches to: a step takes the learning rate set for
+    that very step (torch's acts one step late), and the mean includes the first iterate (torch's leaves it out).
+
+    Args:
+        params: parameters or parameter groups.
+        lr: learning rate.
+        weight_decay: coefficient of plain L2, added to the gradient after any clipping.
+        patience: n of the paper: see `is_triggered`.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, *, weight_decay: float = 0.0, patience: int = 5
+    ) -> None:
+        if not lr >= 0:
+            raise ValueError(f"lr is {lr}; a learning rate cannot be negative")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay is {weight_decay}; it cannot be negative")
+        if patience < 0:
+            raise ValueError(f"patience is {patience}; it cannot be negative")
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self.patience = patience
+        self.history: list[float] = []
+        self.iterates_averaged = 0  # 0 until averaging begins
+        self._average_is_in_place = False
+
+    @property
+    def averaging(self) -> bool:
+        """Whether averaging has begun."""
+        return self.iterates_averaged > 0
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """w <- w - lr (gradient + weight_decay w); once averaging has begun, also update the mean.
+
+        Raises:
+            RuntimeError: called while the average is in place of the iterate.
+        """
+        if self._average_is_in_place:
+            raise RuntimeError("step() was called inside averaged(): leave the context first, it restores the iterate")
+        self.iterates_averaged += self.averaging
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    direction = weight.grad.add(weight, alpha=group["weight_decay"])
+                    weight.sub_(direction, alpha=group["lr"])
+                if self.averaging:
+                    average = self.state[weight]["average"]
+                    average.add_(weight - average, alpha=1 / self.iterates_averaged)
+
+    def observe(self, validation_loss: float) -> bool:
+        """Note the validation loss of an epoch, and begin to average when the trigger says so.
+
+        Args:
+            validation_loss: in nats a token, measured on the current iterate, or on the average once there is one.
+
+        Returns:
+            whether averaging began at this very call.
+        """
+        self.history.append(validation_loss)
+        if self.averaging or not is_triggered(self.history, self.patience):
+            return False
+        self.start_averaging()
+        return True
+
+    def start_averaging(self) -> None:
+        """Begin to average now, the current weights being the first iterate; again starts the mean afresh."""
+        self.iterates_averaged = 1
+        for weight in self._weights():
+            self.state[weight]["average"] = weight.detach().clone()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the average in place of the weights inside the context; before the trigger, change nothing.
+
+        The iterate comes back on leaving, also through an exception.
+        """
+        if not self.averaging or self._average_is_in_place:
+            yield
+            return
+        self._swap()
+        self._average_is_in_place = True
+        try:
+            yield
+        finally:
+            self._swap()
+            self._average_is_in_place = False
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for weight in self._weights():
+            average = self.state[weight]["average"]
+            held = weight.clone()
+            weight.copy_(average)
+            average.copy_(held)
+
+    def _weights(self) -> Iterator[Tensor]:
+        return (weight for group in self.param_groups for weight in group["params"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's state, with the history of losses and the number of averaged iterates.
+
+        Raises:
+            RuntimeError: called while the average is in place of the iterate.
+        """
+        if self._average_is_in_place:
+            raise RuntimeError("state_dict() was called inside averaged(): leave the context first")
+        return super().state_dict() | {"history": list(self.history), "iterates_averaged": self.iterates_averaged}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        super().load_state_dict(state_dict)
+        self.history = list(state_dict["history"])
+        self.iterates_averaged = state_dict["iterates_averaged"]
+
+    def __getstate__(self) -> dict[str, Any]:  # copy.deepcopy and pickle: torch's own leaves our counters out
+        own = {"patience": self.patience, "history": self.history, "iterates_averaged": self.iterates_averaged}
+        return super().__getstate__() | own | {"_average_is_in_place": self._average_is_in_place}

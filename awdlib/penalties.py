@@ -1,0 +1,37 @@
+"""Two penalties on the last layer's output: how large it is (AR) and how fast it changes (TAR).
+
+Merity, McCann & Socher 2017 write both with norms; the original code, followed here, takes the mean of the squares
+over all elements, so that the weights do not depend on batch, window or hidden size.
+"""
+
+from torch import Tensor
+
+
+def activation_regularization(dropped_output: Tensor, weight: float) -> Tensor:
+    """AR: weight times the mean squared activation, on the output *after* dropout (Merity et al. 2017, section 4.6).
+
+    Args:
+        dropped_output: (seq_len, batch, features), the last layer's output after locked dropout.
+        weight: alpha of the paper; 0 gives 0.
+
+    Returns:
+        a scalar to be added to the loss.
+    """
+    return weight * dropped_output.square().mean()
+
+
+def temporal_activation_regularization(raw_output: Tensor, weight: float) -> Tensor:
+    """TAR: weight times the mean squared step between neighbouring times, on the output *before* dropout.
+
+    Merity et al. 2017, section 4.6. A window of one time step has no neighbours, and so no penalty.
+
+    Args:
+        raw_output: (seq_len, batch, features), the last layer's output before dropout.
+        weight: beta of the paper; 0 gives 0.
+
+    Returns:
+        a scalar to be added to the loss.
+    """
+    if len(raw_output) < 2:
+        return raw_output.new_zeros(())
+    return weight * (raw_output[1:] - raw_output[:-1]).square().mean()

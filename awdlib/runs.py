@@ -1,0 +1,203 @@
+"""A run's folder: trained, checkpointed, resumed, read back.
+
+    RUN/record.json      configuration, versions, hardware, every epoch's figures, the final figures
+    RUN/checkpoint.pt    all that the run needs to go on exactly where it was
+    RUN/best.pt          the weights of the best validation epoch (the average's, once there is one)
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from awdlib import checkpoints
+from awdlib.checkpoints import CheckpointError
+from awdlib.corpora import Corpus
+from awdlib.environment import describe_environment, now
+from awdlib.model import LanguageModel, ModelConfig
+from awdlib.training import (
+    EpochRecord,
+    StepRecord,
+    TrainConfig,
+    Training,
+    changed_fields,
+    check_vocabulary,
+    evaluate,
+    require_finite,
+    start,
+    train,
+)
+
+RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"
+
+
+@dataclass
+class Run:
+    """A folder and the training in it.
+
+    Args:
+        folder: where everything is written; made when first needed.
+        corpus: what is trained on.
+        training: from `start`, or restored by `resume`.
+        preset: name of the preset it came from.
+        checkpoint_minutes: time between two checkpoints inside an epoch: what a kill can cost at most.
+    """
+
+    folder: Path
+    corpus: Corpus
+    training: Training
+    preset: str = ""
+    checkpoint_minutes: float = 3.0
+
+    def steps(self) -> Iterator[StepRecord | EpochRecord]:
+        """Train, writing checkpoints, weights and record on the way; stop consuming at any record to interrupt.
+
+        Yields:
+            the records of `train`.
+
+        Raises:
+            TrainingDiverged: the loss is not finite; the last good checkpoint is kept.
+            CheckpointError: something cannot be written; what was written before is kept.
+        """
+        self.write_record("running")
+        saved_at = time.monotonic()
+        for record in train(self.training, self.corpus):
+            if isinstance(record, EpochRecord):
+                self._keep_if_best(record)
+                self.save()
+                saved_at = time.monotonic()
+            elif time.monotonic() - saved_at >= 60 * self.checkpoint_minutes:
+                self.save()
+                saved_at = time.monotonic()
+            yield record
+
+    def save(self, status: str = "running") -> None:
+        """Write the checkpoint, then the record; a diverged state is never saved over a good one."""
+        require_finite(self.training)
+        saved = self.training.state_dict() | {
+            "model_config": asdict(self.training.model.config),
+            "train_config": asdict(self.training.config),
+            "corpus": self.corpus.name,
+            "vocabulary": self.corpus.vocabulary.fingerprint(),
+            "preset": self.preset,
+        }
+        checkpoints.save(self.folder / CHECKPOINT, saved)
+        self.write_record(status)
+
+    def finish(self) -> dict[str, float]:
+        """Evaluate the best weights on both held-out splits, the test split as one single stream; write the record.
+
+        Returns:
+            {"valid": perplexity, "test": perplexity}
+        """
+        model, _ = load_best(self.folder, self.corpus, self.training.device)
+        config = self.training.config
+        final = {
+            "valid": math.exp(evaluate(model, self.corpus.valid, config.eval_batch_size)),
+            "test": math.exp(evaluate(model, self.corpus.test, batch_size=1)),
+        }
+        self.write_record("finished", final)
+        return final
+
+    def write_record(self, status: str, final: dict[str, float] | None = None) -> None:
+        """Write ``record.json``: what was run, where, and how it went."""
+        training, path = self.training, self.folder / RECORD
+        began = read_record(self.folder).get("began") if path.exists() else None
+        best, by = training.best_epoch(), [r for r in training.history if r.averaging_began]
+        record = {
+            "status": status,
+            "preset": self.preset,
+            "corpus": {"name": self.corpus.name, "checked": self.corpus.checked, "floor": self.corpus.floor},
+            "model": asdict(training.model.config),
+            "parameters": sum(weight.numel() for weight in training.model.parameters()),
+            "training": asdict(training.config),
+            "environment": describe_environment(training.device),
+            "began": began or now(),
+            "written": now(),
+            "epochs": [
+                asdict(r) | {"train_perplexity": r.train_perplexity, "valid_perplexity": r.valid_perplexity}
+                for r in training.history
+            ],
+            "minutes": sum(r.seconds for r in training.history) / 60,
+            "averaging": {"begun_after_epoch": by[0].epoch, "begun_by": by[0].averaging_began} if by else None,
+            "best_epoch": best.epoch if best else None,
+            "final_perplexity": final,
+        }
+        checkpoints.write_json(path, record)
+
+    def _keep_if_best(self, record: EpochRecord) -> None:
+        best = self.training.best_epoch()
+        if best is not None and best.epoch == record.epoch:
+            with self.training.optimizer.averaged():
+                weights = {name: weight.clone() for name, weight in self.training.model.state_dict().items()}
+            config = asdict(self.training.model.config)
+            fingerprint = self.corpus.vocabulary.fingerprint()
+            checkpoints.save(self.folder / BEST, {"model": weights, "config": config, "vocabulary": fingerprint})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a run.
+
+    Raises:
+        CheckpointError: the folder holds none, or it is not JSON.
+    """
+    path = folder / RECORD
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{folder} is not the folder of a run: cannot read {path} ({error.strerror})") from None
+    except ValueError:
+        raise CheckpointError(f"{path} is damaged: it is not JSON; bring back a copy, or train again") from None
+
+
+def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") -> tuple[LanguageModel, ModelConfig]:
+    """The model of a run's best validation epoch, in evaluation mode.
+
+    Raises:
+        CheckpointError: there is none yet, it is damaged, or the corpus is another.
+    """
+    path = folder / BEST
+    if not path.exists():
+        raise CheckpointError(f"{folder} holds no {BEST}: no epoch of a run has been finished there")
+    saved = checkpoints.load(path, device)
+    if saved["vocabulary"] != corpus.vocabulary.fingerprint():
+        raise CheckpointError(f"{path} was trained on another vocabulary than {corpus.name!r} has: name its own corpus")
+    config = ModelConfig(**saved["config"])
+    model = LanguageModel(config).to(device)
+    model.load_state_dict(saved["model"])
+    return model.eval(), config
+
+
+def resume(
+    folder: Path, corpus: Corpus, model_config: ModelConfig, config: TrainConfig, device: torch.device | str
+) -> Training:
+    """Restore the training in a folder, to go on exactly where it was.
+
+    Args:
+        folder: a run's folder with a checkpoint.
+        corpus: the one that it was trained on.
+        model_config: must equal the checkpoint's.
+        config: must equal the checkpoint's, but for the number of epochs, which may grow.
+        device: where to go on.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of another configuration or vocabulary.
+    """
+    saved = checkpoints.load(folder / CHECKPOINT, "cpu")
+    changed = changed_fields(saved["model_config"], model_config) + changed_fields(saved["train_config"], config)
+    if changed:
+        raise CheckpointError(
+            f"{folder} holds a run with other settings ({', '.join(changed)}): resume it with its own, or name another "
+            "folder with --out"
+        )
+    if saved["vocabulary"] != corpus.vocabulary.fingerprint():
+        raise CheckpointError(f"{folder} holds a run on another corpus ({saved['corpus']}): name that one")
+    training = start(model_config, config, device)
+    check_vocabulary(training.model, corpus)
+    training.load_state_dict(saved)
+    return training

@@ -1,0 +1,52 @@
+"""``--set field=value``: settings by name, parsed by the type of the field they change."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import Field, fields, replace
+from typing import Any
+
+from awdlib.model import ModelConfig
+from awdlib.training import TrainConfig
+
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def apply_settings(
+    settings: Iterable[str], model: ModelConfig, training: TrainConfig
+) -> tuple[ModelConfig, TrainConfig]:
+    """Both configurations with each ``field=value`` applied to the one that has the field.
+
+    Raises:
+        ValueError: not of that form, no such field, or a value of the wrong type or out of range.
+    """
+    model_fields = {field.name: field for field in fields(ModelConfig) if field.name != "vocab_size"}
+    train_fields = {field.name: field for field in fields(TrainConfig)}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"setting {setting!r} must have the form FIELD=VALUE")
+        if name in model_fields:
+            model = replace(model, **{name: _parse(model_fields[name], text)})
+        elif name in train_fields:
+            training = replace(training, **{name: _parse(train_fields[name], text)})
+        else:
+            raise ValueError(f"there is no setting {name!r}{suggest(name, [*model_fields, *train_fields])}")
+    return model, training
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest known name, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(known)}"
+
+
+def _parse(field: Field, text: str) -> Any:
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    kind = field.type if field.type in kinds else int  # the one optional field counts epochs
+    if text.lower() == "none" and field.default is None:
+        return None
+    try:
+        return _SWITCHES[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"setting {field.name} is {text!r}; it must be {kinds[kind]}") from None
