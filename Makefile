@@ -1,0 +1,68 @@
+# Everything one does with this project. `make` alone lists the targets; options are at the end of that list.
+# PYTHON names the Python that .venv is made with; left out, it is the one .venv has, or python3 the first time.
+
+PORT ?= 8000
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+SITE := _build/html
+
+# On Linux, PyTorch's CPU builds are some gigabytes smaller than the ones on the usual index. Offered beside it,
+# 2.13.0+cpu satisfies torch==2.13.0 and pip prefers it: a local version counts as newer. Only the value 1 counts,
+# since some systems set CPU to the name of the processor.
+ifeq ($(CPU),1)
+EXTRA_INDEX := https://download.pytorch.org/whl/cpu
+endif
+
+# Chapters must come out the same with no corpora at hand. One worker a notebook: its cells share a kernel.
+NBVAL = env -u AWDLIB_DATA $(BIN)/python -m pytest book --nbval --nbval-current-env \
+	--nbval-sanitize-with tests/nbval_sanitize.cfg -n $(JOBS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test test-fast coverage lab serve refresh lint format clean distclean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  options: CPU=1 (PyTorch without CUDA, on Linux)  PYTHON=python3.12  PORT=8000 (serve)  JOBS=2 (tests)"
+
+env:
+	@sh .ci/install "$(PYTHON)" "$(VENV)" "$(EXTRA_INDEX)"
+
+book: env  ## install what is needed into .venv and build the book; any warning is an error
+	@$(BIN)/jupyter-book build . -W -n --keep-going
+	@$(BIN)/python -c 'import pathlib; print("\nThe book is ready. Open", pathlib.Path("$(SITE)/index.html").resolve().as_uri())'
+
+test: book  ## run everything: unit and browser tests, then every chapter against its stored outputs
+	@failed=0; \
+	$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile || failed=1; \
+	$(NBVAL) || failed=1; \
+	exit $$failed
+
+test-fast: env  ## run the unit tests that need neither a browser nor much time
+	@$(BIN)/python -m pytest tests -m "not slow and not browser" -n $(JOBS) --dist loadfile
+
+coverage: env  ## show which lines of the library the unit tests reach
+	@$(BIN)/python -m pytest tests -m "not slow and not browser" --cov=awdlib --cov-report=term-missing:skip-covered
+
+lab: env  ## open the chapters in JupyterLab
+	@$(BIN)/python -m jupyterlab book
+
+serve: book  ## build the book and serve it on this machine (PORT=8000)
+	@echo "The book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C."
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(SITE)
+
+refresh: env  ## run the chapters again and store their outputs
+	@$(BIN)/python book/_tools/refresh.py
+
+lint: env  ## check style: ruff, over modules and notebooks
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: env  ## mend what ruff can mend
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean:  ## remove what was built, and keep .venv
+	@rm -rf _build build dist .pytest_cache .ruff_cache .hypothesis .coverage
+
+distclean: clean  ## remove what was built, and .venv
+	@rm -rf $(VENV)

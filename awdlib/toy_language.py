@@ -1,0 +1,308 @@
+"""The toy language: text drawn from a small probabilistic grammar, whose best possible perplexity is known exactly.
+
+**How a text is made.** A text is a run of documents, a document a run of sentences. Each document has
+
+- a hidden *topic*, drawn once: sea, farm, kitchen, music, forest, market, mountain or workshop. It tilts every noun,
+  verb and adjective: nine in ten are drawn from the topic's own lists, the others from lists shared by all topics or,
+  rarely, from any topic's. Topics share words too (the sea and the mountain have ropes). So a word hints at the
+  topic, strongly or not at all, and never settles it. Within a list the r-th word has a probability proportional to
+  1/r (Zipf).
+- an urn of *names* that recur (``awdlib.toy_floor.NameUrn``): the more often a name was seen in this document, the
+  likelier it returns. This is what a cache can learn and a fixed model cannot.
+
+**How a sentence is made.** ``GRAMMAR`` is a finite-state machine. Its line
+
+    after_subject.N   0.35 that relative.N | 0.65 predicate.N
+
+says: in state ``after_subject.N``, with probability 0.35 write "that" and go on in state ``relative.N``; else go on in
+``predicate.N`` without writing. N (and M) stand for a number, ``one`` or ``many``, and a line with N is short for one
+line a number. The middle word names a class of words (``being.N`` is a list of nouns in the singular or plural); if
+no class has this name, it is the word itself. Since the state remembers N all through a relative clause, the main
+verb agrees with its subject however far away: "the *sailor* that the hungry gulls near the harbour follow *hoists*
+a sail". Where ``.N.M`` is written, N is the outer and M the inner noun's number.
+
+**What stays hidden** besides the topic: "sheep", "deer", "salmon" and "trout" are one or many; "that" after "tells the
+sailor" begins what is told, or a relative clause ("tells the sailor that the gulls follow a story" is either); a verb
+may take an object or not ("sings").
+
+**As a file**: one sentence a line, words between spaces; every line's end is read as the word ``<eos>``. A blank line
+ends a document, so that its end is visible: an ``<eos>`` right after an ``<eos>``. Nouns and adjectives begin with a
+consonant, so that "a" need never be "an".
+
+``python -m awdlib.toy_language --write data/toy`` makes the files again, byte for byte.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from awdlib.bundled import bundled
+from awdlib.toy_floor import EOS, Arcs, ExactPredictor, NameUrn
+
+SEED = 1
+SPLIT_TOKENS = {"train": 60_000, "valid": 10_000, "test": 10_000}
+
+GRAMMAR = """
+document            0.12 opening clause | 0.88 clause
+sentence            0.06 <eos> document | 0.94 document
+clause              0.36 name after_name | 0.38 subject.one | 0.26 subject.many
+
+after_name          0.15 who relative.one | 0.85 predicate.one
+subject.N           1.00 determiner.N subject_noun.N
+subject_noun.N      0.25 adjective subject_noun.N | 0.60 being.N after_subject.N | 0.15 thing.N after_subject.N
+after_subject.N     0.35 that relative.N | 0.65 predicate.N
+
+relative.N          0.40 verb.N rel_object.N | 0.25 name inner_verb.N.one | 0.35 inner_subject.N
+inner_subject.N     0.55 determiner.one inner_noun.N.one | 0.45 determiner.many inner_noun.N.many
+inner_noun.N.M      0.15 adjective inner_noun.N.M | 0.85 being.M after_inner.N.M
+after_inner.N.M     0.15 preposition inner_place.N.M | 0.85 inner_verb.N.M
+inner_place.N.M     1.00 the inner_spot.N.M
+inner_spot.N.M      1.00 place inner_verb.N.M
+inner_verb.N.M      1.00 verb.M predicate.N
+rel_object.N        0.20 name predicate.N | 0.45 determiner.one rel_noun.N.one | 0.35 determiner.many rel_noun.N.many
+rel_noun.N.M        0.20 adjective rel_noun.N.M | 0.80 thing.M predicate.N
+
+predicate.N         0.10 be.N quality | 0.11 frequency verb_phrase.N | 0.79 verb_phrase.N
+quality             0.10 frequency quality_word | 0.90 quality_word
+quality_word        1.00 adjective close
+verb_phrase.N       0.57 verb.N object | 0.21 move.N finish | 0.11 say.N report | 0.11 tell.N hearer
+report              1.00 that clause
+hearer              0.50 name after_hearer | 0.30 determiner.one hearer_noun.one | 0.20 determiner.many hearer_noun.many
+hearer_noun.M       1.00 being.M after_hearer
+after_hearer        0.45 that clause | 0.20 that told | 0.35 tale
+told                0.40 name told_verb.one | 0.35 determiner.one told_noun.one | 0.25 determiner.many told_noun.many
+told_noun.M         0.15 adjective told_noun.M | 0.85 being.M told_verb.M
+told_verb.M         1.00 verb.M tale
+tale                1.00 determiner.one tale_noun
+tale_noun           0.20 adjective tale_noun | 0.80 tale close
+
+object              0.22 name finish | 0.44 determiner.one object_noun.one | 0.34 determiner.many object_noun.many
+object_noun.M       0.22 adjective object_noun.M | 0.60 thing.M finish | 0.18 being.M finish
+finish              0.22 preposition spot | 0.10 adverb close | 0.68 close
+spot                1.00 determiner.one spot_noun
+spot_noun           0.15 adjective spot_noun | 0.85 place close
+close               0.84 <eos> sentence | 0.16 conjunction clause
+"""
+
+NOUNS = ("being", "thing")
+VERBS = ("verb", "move", "say", "tell")
+
+
+class Step(NamedTuple):
+    """One word of a derivation, with what the generator knew: the topic, and the state that wrote it."""
+
+    word: str
+    word_class: str
+    state: str
+    topic: str
+
+
+class ToyLanguage(ExactPredictor):
+    """A toy language: it writes text, and predicts text as well as can be (``ExactPredictor``).
+
+    Args:
+        lexicon: lists of words, each in order of falling probability: ``topics`` (topic → class → words), ``general``
+            (class → words), ``closed`` (class → words, the same in every topic), ``names``, ``irregular_plurals``.
+        grammar: lines of the form shown in this module's docstring.
+        topic_share: the probability that an open-class word comes from its topic's own list.
+        leak: the probability that it comes from any topic's list; the rest is the general list's.
+        name_alpha: how readily new names come, alpha of ``NameUrn``.
+
+    Raises:
+        ValueError: a name is also another word, or the probabilities of a state do not sum to one.
+    """
+
+    def __init__(
+        self,
+        lexicon: Mapping[str, Any],
+        grammar: str = GRAMMAR,
+        *,
+        topic_share: float = 0.9,
+        leak: float = 0.02,
+        name_alpha: float = 1.5,
+    ):
+        self.topics = list(lexicon["topics"])
+        lists = _class_lists(lexicon, topic_share, leak)
+        arcs = Arcs.from_grammar(grammar)
+        literals = {name: [[(1.0, [name])]] * len(self.topics) for name in arcs.classes if name not in lists}
+        literals.pop("name", None)
+        lists = {name: words for name, words in (lists | literals).items() if name in arcs.classes}
+        words = {word for topics in lists.values() for parts in topics for _, part in parts for word in part}
+        if clash := sorted(words & set(lexicon["names"])):
+            raise ValueError(f"names {clash} are also other words: names must be told apart by sight; rename them")
+        vocabulary = [EOS, *sorted((words | set(lexicon["names"])) - {EOS})]
+        names = NameUrn(dict(zip(lexicon["names"], _zipf(len(lexicon["names"])).tolist(), strict=True)), name_alpha)
+        topic_prior = np.full(len(self.topics), 1 / len(self.topics))
+        super().__init__(vocabulary, topic_prior, arcs, _emission(lists, arcs.classes, vocabulary), names)
+
+    def sample(self, rng: np.random.Generator, tokens: int) -> list[str]:
+        """Whole documents, drawn until they hold at least ``tokens`` words, ``<eos>`` included."""
+        return [step.word for step in self.derive(rng, tokens)]
+
+    def derive(self, rng: np.random.Generator, tokens: int) -> list[Step]:
+        """As ``sample``, each word with the hidden state it was drawn from.
+
+        Raises:
+            ValueError: ``tokens`` is less than 1.
+        """
+        if tokens < 1:
+            raise ValueError(f"tokens is {tokens}: ask for at least 1")
+        steps: list[Step] = []
+        while len(steps) < tokens:
+            steps.extend(self._document(rng))
+        return steps
+
+    def _document(self, rng: np.random.Generator) -> Iterator[Step]:
+        arcs, urn, topic = self.arcs, self.names.empty(), _draw(rng, self.topic_prior)
+        state = start = arcs.states.index("document")
+        while True:
+            leaving = np.flatnonzero(arcs.source == state)
+            arc = leaving[_draw(rng, arcs.probability[leaving])]
+            word_class = arcs.classes[arcs.word_class[arc]]
+            if word_class == "name":
+                word = _draw_name(rng, urn)
+            else:
+                word = self.vocabulary[_draw(rng, self.emission[topic, arcs.word_class[arc]])]
+            yield Step(word, word_class, arcs.states[state], self.topics[topic])
+            state = arcs.destination[arc]
+            if state == start:
+                return
+
+
+def toy_language() -> ToyLanguage:
+    """The toy language of the book: ``GRAMMAR`` over the words of ``data/toy/lexicon.json``."""
+    return ToyLanguage(json.loads((bundled("toy") / "lexicon.json").read_text(encoding="utf-8")))
+
+
+def to_text(words: Sequence[str]) -> str:
+    """Words as the text of a file: each ``<eos>`` becomes the end of a line."""
+    return "".join("\n" if word == EOS else word + " " for word in words).replace(" \n", "\n")
+
+
+def from_text(text: str) -> list[str]:
+    """The words of a file's text: the inverse of ``to_text``."""
+    return [word for line in text.splitlines() for word in (*line.split(), EOS)]
+
+
+def write(folder: Path, seed: int = SEED) -> dict[str, Any]:
+    """Draw the three splits from one generator and write them, with ``floor.json``, into ``folder``.
+
+    Returns:
+        What ``floor.json`` holds: the exact floor (a perplexity) of each split, and how it was made.
+    """
+    language, rng = toy_language(), np.random.default_rng(seed)
+    splits = {name: language.sample(rng, tokens) for name, tokens in SPLIT_TOKENS.items()}
+    known = set(splits["train"])
+    record = {
+        "made_by": "python -m awdlib.toy_language --write data/toy",
+        "meaning": "exp(-mean ln p(word | all words before it)), hidden state marginalised, all words but the first",
+        "seed": seed,
+        "vocabulary": len(language.vocabulary),
+        "tokens": {name: len(words) for name, words in splits.items()},
+        "unseen_in_train": {name: sum(w not in known for w in words) / len(words) for name, words in splits.items()},
+        "floor": {name: round(language.floor(words), 6) for name, words in splits.items()},
+    }
+    for name, words in splits.items():
+        _write_atomically(folder / f"{name}.txt", to_text(words))
+    _write_atomically(folder / "floor.json", json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def plural(noun: str, irregular: Mapping[str, str]) -> str:
+    """The plural of a noun: its entry in ``irregular``, else by the rule of ``third_person``."""
+    return irregular.get(noun, third_person(noun))
+
+
+def third_person(verb: str) -> str:
+    """"sail" → "sails", "catch" → "catches", "carry" → "carries"."""
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        return verb[:-1] + "ies"
+    return verb + ("es" if verb.endswith(("s", "x", "z", "ch", "sh", "o")) else "s")
+
+
+def _inflected(lists: Mapping[str, Sequence[str]], irregular: Mapping[str, str]) -> dict[str, list[str]]:
+    """Class → words, with each list of nouns or verbs replaced by one list a number."""
+    classes: dict[str, list[str]] = {}
+    for name, words in lists.items():
+        if name in NOUNS:
+            classes |= {f"{name}.one": list(words), f"{name}.many": [plural(word, irregular) for word in words]}
+        elif name in VERBS:
+            classes |= {f"{name}.one": [third_person(word) for word in words], f"{name}.many": list(words)}
+        else:
+            classes[name] = list(words)
+    return classes
+
+
+def _class_lists(lexicon: Mapping[str, Any], topic_share: float, leak: float) -> dict[str, list[list[tuple]]]:
+    """Class → for each topic, the mixture it draws from, as (share, words) pairs."""
+    irregular = lexicon["irregular_plurals"]
+    own = [_inflected(lists, irregular) for lists in lexicon["topics"].values()]
+    general = _inflected(lexicon["general"], irregular)
+    mixtures: dict[str, list[list[tuple]]] = {}
+    for name in general:
+        leaked = [(leak / len(own), lists[name]) for lists in own]
+        rest = (1 - topic_share - leak, general[name])
+        mixtures[name] = [[(topic_share, lists[name]), rest, *leaked] for lists in own]
+    for name, words in _inflected(lexicon["closed"], irregular).items():
+        mixtures[name] = [[(1.0, words)]] * len(own)
+    return mixtures
+
+
+def _emission(lists: Mapping[str, list[list[tuple]]], classes: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """p(word | topic, class), ``[topics, classes, words]``; zero for the class ``"name"``, which is the urn's."""
+    index = {word: number for number, word in enumerate(vocabulary)}
+    topics = len(next(iter(lists.values())))
+    emission = np.zeros((topics, len(classes), len(vocabulary)))
+    for name, mixtures in lists.items():
+        for topic, mixture in enumerate(mixtures):
+            for share, words in mixture:
+                places = [index[word] for word in words]
+                np.add.at(emission[topic, classes.index(name)], places, share * _zipf(len(words)))
+    return emission
+
+
+def _zipf(length: int) -> np.ndarray:
+    """Probabilities proportional to 1, 1/2, 1/3, …"""
+    weights = 1 / np.arange(1, length + 1)
+    return weights / weights.sum()
+
+
+def _draw(rng: np.random.Generator, probabilities: np.ndarray) -> int:
+    """A number below len(probabilities): one uniform draw, so that a seed means the same on every machine."""
+    cumulative = np.cumsum(probabilities)
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+
+
+def _draw_name(rng: np.random.Generator, urn: NameUrn) -> str:
+    if rng.random() < urn.alpha / (urn.alpha + len(urn.seen)):
+        name = list(urn.base)[_draw(rng, np.array(list(urn.base.values())))]
+    else:
+        name = urn.seen[int(rng.random() * len(urn.seen))]
+    urn.add(name)
+    return name
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line: ``--write FOLDER`` regenerates the files of ``data/toy``."""
+    parser = argparse.ArgumentParser(prog="python -m awdlib.toy_language", description="Regenerate the toy language.")
+    parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="an existing folder: data/toy")
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args(arguments)
+    if not options.write.is_dir():
+        parser.error(f"{options.write} is not a folder: make it first")
+    print(json.dumps(write(options.write, options.seed), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Each mask's contract, its closed form, and that the contract itself rejects what is broken."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from awdlib.contracts import check_embedding_dropout, check_locked_dropout, check_weight_dropout
+from awdlib.dropout import embedding_dropout, keep_mask, locked_dropout, weight_dropout
+
+KINDS = {
+    "locked": (locked_dropout, check_locked_dropout, (6, 3, 5), (1, 3, 5)),
+    "embedding": (embedding_dropout, check_embedding_dropout, (9, 4), (9, 1)),
+    "weight": (weight_dropout, check_weight_dropout, (8, 2), (8, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_the_library_keeps_its_contract(kind, p):
+    function, check, *_ = KINDS[kind]
+    report = check(function, p)
+    assert report.kept, report
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_result_is_the_input_times_the_mask_of_the_same_generator(kind):
+    function, _, shape, mask_shape = KINDS[kind]
+    x = torch.randn(shape, dtype=torch.float64)
+    out = function(x, 0.4, generator=torch.Generator().manual_seed(3))
+    mask = keep_mask(mask_shape, 0.4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    assert out.equal(x * mask)
+    assert {*mask.unique().tolist()} == {0.0, 1 / (1 - 0.4)}
+
+
+@given(st.floats(0, 0.95), st.integers(0, 2**31))
+def test_masks_keep_their_mean(p, seed):
+    n = 4000
+    mask = keep_mask((n,), p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    standard_error = math.sqrt(p / (1 - p) / n)  # of a mean of 0 and 1/(1-p)
+    assert abs(mask.mean().item() - 1) <= 6 * standard_error + 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan")])
+def test_impossible_probabilities_are_refused_also_in_evaluation(kind, p):
+    function, _, shape, _ = KINDS[kind]
+    for training in (True, False):
+        with pytest.raises(ValueError, match="must lie in"):
+            function(torch.ones(shape), p, training)
+
+
+def test_locked_dropout_wants_three_dimensions():
+    with pytest.raises(ValueError, match=r"shape \(4, 5\).*seq_len, batch, features"):
+        locked_dropout(torch.ones(4, 5), 0.5)
+
+
+def stale(x, p, training, masks={}):  # noqa: B006 (the very defect: one mask for ever)
+    if not training or p == 0:
+        return x
+    return x * masks.setdefault((x.shape, p), keep_mask((1, *x.shape[1:]), p, dtype=x.dtype))
+
+
+def in_place(x, p, training):
+    if training and p:
+        x.data.mul_(keep_mask((1, *x.shape[1:]), p, dtype=x.dtype))
+    return x
+
+
+#: implementations found in the wild, and the first promise that each breaks
+BROKEN = {
+    "ordinary dropout, a mask a time step": (lambda x, p, t: F.dropout(x, p, t), "one decision for all time steps"),
+    "one mask for the whole batch": (
+        lambda x, p, t: x * keep_mask((1, 1, x.shape[2]), p, dtype=x.dtype) if t and p else x,
+        "separate decisions for different sequences",
+    ),
+    "silently inactive": (lambda x, p, t: x, "drops something in training"),
+    "still on in evaluation": (lambda x, p, t: locked_dropout(x, p, True), "does nothing in evaluation"),
+    "not rescaled": (
+        lambda x, p, t: locked_dropout(x, p, t) * ((1 - p) if t else 1),
+        "scales what it keeps by 1/(1 - p)",
+    ),
+    "p kept instead of dropped": (
+        lambda x, p, t: x * keep_mask((1, *x.shape[1:]), 0.9, dtype=x.dtype) / 10 / 0.5 if t and p else x,
+        "drops a share of about p (here 0.5)",
+    ),
+    "the same mask for ever": (stale, "a fresh mask at each call"),
+    "gradient cut off": (
+        lambda x, p, t: locked_dropout(x.detach(), p, t),
+        "lets the gradient through where it keeps, and only there",
+    ),
+    "straight-through gradient": (
+        lambda x, p, t: x + (locked_dropout(x, p, t) - x).detach(),
+        "lets the gradient through where it keeps, and only there",
+    ),
+    "in place": (in_place, "leaves its input untouched"),
+    "wrong shape": (lambda x, p, t: locked_dropout(x, p, t)[0], "returns a tensor of its input's shape"),
+    "does not run": (lambda x, p, t: x @ x, "runs on a tensor of shape (8, 12, 40) in double precision"),
+    "returns nothing": (lambda x, p, t: None, "returns a tensor of its input's shape"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_contract_rejects(name):
+    function, first = BROKEN[name]
+    report = check_locked_dropout(function)
+    assert not report.kept
+    assert report.broken()[0] == first, report
+    assert "hint: " in repr(report)
+
+
+def test_embedding_and_weight_contracts_reject_each_others_masks():
+    assert check_embedding_dropout(weight_dropout).broken() == ["one decision for all features of a word"]
+    assert "separate decisions for different columns" in check_weight_dropout(embedding_dropout).broken()
+    columns = lambda w, p, t: w * keep_mask((1, w.shape[1]), p, dtype=w.dtype) if t and p else w  # noqa: E731
+    assert "separate decisions for different rows" in check_weight_dropout(columns).broken()
+
+
+def test_a_contract_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    check_locked_dropout(locked_dropout)
+    assert before.equal(torch.get_rng_state())
