@@ -16,12 +16,14 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from awdlib.allocator import keep_freed_memory
 from awdlib.corpora import CORPORA, Corpus, load_corpus
 from awdlib.environment import choose_device
+from awdlib.evaluation import evaluate
 from awdlib.presets import PRESETS, Preset
 from awdlib.runs import CHECKPOINT, Run, load_best, read_record, resume
 from awdlib.settings import apply_settings, suggest
-from awdlib.training import EpochRecord, Training, evaluate, start
+from awdlib.training import EpochRecord, Training, start
 
 INTERRUPTED = 130
 
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
+    keep_freed_memory()
     preset = _preset(options)
     device = choose_device(options.device)
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
@@ -109,9 +112,7 @@ def _preset(options: argparse.Namespace) -> Preset:
     return replace(preset, model=model, training=training)
 
 
-def _training(
-    options: argparse.Namespace, preset: Preset, corpus: Corpus, folder: Path, device: object
-) -> Training:
+def _training(options: argparse.Namespace, preset: Preset, corpus: Corpus, folder: Path, device: object) -> Training:
     """A fresh training, or the folder's own; never one over the other."""
     there = (folder / CHECKPOINT).exists()
     if options.resume and there:

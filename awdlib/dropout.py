@@ -1,13 +1,14 @@
-"""One primitive, three regularizers: every dropout of AWD-LSTM is a `keep_mask` of another shape.
+"""One primitive, every regularizer: each dropout is a `keep_mask` of another shape.
 
 | regularizer | shape of the mask | what is shared | source |
 |---|---|---|---|
+| ordinary dropout (not in AWD-LSTM) | (seq_len, batch, features) | nothing | Srivastava et al. 2014 |
 | locked (variational) dropout | (1, batch, features) | one mask for all time steps | Gal & Ghahramani 2016 |
 | embedding dropout | (vocab, 1) | one decision for a whole word, wherever it occurs | Gal & Ghahramani 2016 |
 | weight drop (DropConnect) | weight.shape | one mask for all time steps and sequences | Wan et al. 2013 |
 
-All three are drawn once a window, scaled by 1 / (1 - p) so that the expectation is unchanged, and switched off in
-evaluation. They are functions: the state of a mask is nobody's business but the window's.
+AWD-LSTM's three are drawn once a window. All are scaled by 1 / (1 - p), so that the expectation is unchanged, and
+switched off in evaluation. They are functions: the state of a mask is nobody's business but the window's.
 """
 
 import torch
@@ -50,6 +51,26 @@ def keep_mask(
     # uniform numbers of 24 bits, whatever dtype is: on a CPU this takes less than half of what bernoulli_ does
     kept = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) >= p
     return kept.to(dtype or torch.get_default_dtype()).div_(1 - p)
+
+
+def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:
+    """Zero every entry on its own: another mask at each time step.
+
+    Srivastava et al. 2014, section 4; on an LSTM's non-recurrent connections, Zaremba et al. 2014, section 3.
+
+    Args:
+        x: any shape.
+        p: dropout probability, in [0, 1).
+        training: False returns x itself.
+        generator: source of randomness on x's device.
+
+    Returns:
+        the same shape.
+
+    Raises:
+        ValueError: p is outside [0, 1).
+    """
+    return weight_dropout(x, p, training, generator=generator)
 
 
 def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:

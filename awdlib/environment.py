@@ -42,7 +42,7 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """"auto" is a CUDA GPU where there is one, else the CPU.
+    """ "auto" is a CUDA GPU where there is one, else the CPU.
 
     Raises:
         ValueError: an unknown name, or "cuda" where there is none.

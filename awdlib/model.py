@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awdlib.dropout import embedding_dropout, locked_dropout, require_probability
+from awdlib.dropout import embedding_dropout, locked_dropout, ordinary_dropout, require_probability
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
 from awdlib.recurrent import LSTMLayer, State
 
@@ -34,6 +34,8 @@ class ModelConfig:
         dropout_output: locked dropout on the last layer's output.
         dropout_embedding: probability of dropping a word type for a window.
         dropout_weight: DropConnect on the hidden-to-hidden matrices.
+        locked: whether the masks on activations stay the same for a window; False draws one a time step, for
+            comparison.
 
     Raises:
         ValueError: a size is not positive, or a probability outside [0, 1).
@@ -49,6 +51,7 @@ class ModelConfig:
     dropout_output: float = 0.4
     dropout_embedding: float = 0.1
     dropout_weight: float = 0.5
+    locked: bool = True
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
@@ -102,9 +105,7 @@ class LanguageModel(nn.Module):
     def initial_states(self, batch_size: int) -> list[State]:
         """Zero states, one (h, c) a layer, each (batch_size, features), on the model's device."""
         zeros = self.embedding.new_zeros
-        return [
-            (zeros(batch_size, layer.hidden_size), zeros(batch_size, layer.hidden_size)) for layer in self.layers
-        ]
+        return [(zeros(batch_size, layer.hidden_size), zeros(batch_size, layer.hidden_size)) for layer in self.layers]
 
     def forward(
         self, tokens: Tensor, states: Sequence[State] | None = None, *, generator: torch.Generator | None = None
@@ -123,16 +124,17 @@ class LanguageModel(nn.Module):
             raise ValueError(f"tokens has shape {tuple(tokens.shape)}; a window is (seq_len, batch), neither of them 0")
         states = self.initial_states(tokens.shape[1]) if states is None else states
         config, dropping = self.config, {"training": self.training, "generator": generator}
+        dropout = locked_dropout if config.locked else ordinary_dropout
 
         words = embedding_dropout(self.embedding, config.dropout_embedding, **dropping)
-        x = locked_dropout(F.embedding(tokens, words), config.dropout_input, **dropping)  # (T, B, embedding_size)
+        x = dropout(F.embedding(tokens, words), config.dropout_input, **dropping)  # (T, B, embedding_size)
         new_states = []
         for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             if number > 0:
-                x = locked_dropout(x, config.dropout_hidden, **dropping)
+                x = dropout(x, config.dropout_hidden, **dropping)
             x, state = layer(x, state, generator=generator)  # (T, B, features)
             new_states.append(state)
-        dropped = locked_dropout(x, config.dropout_output, **dropping)
+        dropped = dropout(x, config.dropout_output, **dropping)
         softmax_weight = self.embedding if config.tied else self.softmax_weight
         logits = F.linear(dropped, softmax_weight, self.softmax_bias)  # (T, B, vocab_size)
         return Output(logits, new_states, raw_output=x, dropped_output=dropped)

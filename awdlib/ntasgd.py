@@ -46,9 +46,7 @@ class NTASGD(Optimizer):
         ValueError: a value is out of range.
     """
 
-    def __init__(
-        self, params: Iterable[Any], lr: float, *, weight_decay: float = 0.0, patience: int = 5
-    ) -> None:
+    def __init__(self, params: Iterable[Any], lr: float, *, weight_decay: float = 0.0, patience: int = 5) -> None:
         if not lr >= 0:
             raise ValueError(f"lr is {lr}; a learning rate cannot be negative")
         if not weight_decay >= 0:

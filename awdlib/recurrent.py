@@ -18,9 +18,7 @@ warnings.filterwarnings("ignore", message="RNN module weights are not part of si
 State = tuple[Tensor, Tensor]  # (h, c), each (batch, hidden_size)
 
 
-def lstm_step(
-    x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
-) -> State:
+def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> State:
     """One step of an LSTM, an equation a line (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     Args:

@@ -1,15 +1,15 @@
 """A run's folder: trained, checkpointed, resumed, read back.
 
-    RUN/record.json      configuration, versions, hardware, every epoch's figures, the final figures
-    RUN/checkpoint.pt    all that the run needs to go on exactly where it was
-    RUN/best.pt          the weights of the best validation epoch (the average's, once there is one)
+RUN/record.json      configuration, versions, hardware, every epoch's figures, the final figures
+RUN/checkpoint.pt    all that the run needs to go on exactly where it was
+RUN/best.pt          the weights of the best validation epoch (the average's, once there is one)
 """
 
 import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,9 @@ from awdlib import checkpoints
 from awdlib.checkpoints import CheckpointError
 from awdlib.corpora import Corpus
 from awdlib.environment import describe_environment, now
+from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig
-from awdlib.training import (
-    EpochRecord,
-    StepRecord,
-    TrainConfig,
-    Training,
-    changed_fields,
-    check_vocabulary,
-    evaluate,
-    require_finite,
-    start,
-    train,
-)
+from awdlib.training import EpochRecord, StepRecord, TrainConfig, Training, require_finite, start, train
 
 RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"
 
@@ -53,6 +43,10 @@ class Run:
     training: Training
     preset: str = ""
     checkpoint_minutes: float = 3.0
+    environment: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = describe_environment(self.training.device)  # as it is at the start, the commit above all
 
     def steps(self) -> Iterator[StepRecord | EpochRecord]:
         """Train, writing checkpoints, weights and record on the way; stop consuming at any record to interrupt.
@@ -116,7 +110,7 @@ class Run:
             "model": asdict(training.model.config),
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
             "training": asdict(training.config),
-            "environment": describe_environment(training.device),
+            "environment": self.environment,
             "began": began or now(),
             "written": now(),
             "epochs": [
@@ -189,7 +183,7 @@ def resume(
         CheckpointError: the checkpoint is damaged, or of another configuration or vocabulary.
     """
     saved = checkpoints.load(folder / CHECKPOINT, "cpu")
-    changed = changed_fields(saved["model_config"], model_config) + changed_fields(saved["train_config"], config)
+    changed = _changed_fields(saved["model_config"], model_config) + _changed_fields(saved["train_config"], config)
     if changed:
         raise CheckpointError(
             f"{folder} holds a run with other settings ({', '.join(changed)}): resume it with its own, or name another "
@@ -201,3 +195,12 @@ def resume(
     check_vocabulary(training.model, corpus)
     training.load_state_dict(saved)
     return training
+
+
+def _changed_fields(saved: dict[str, Any], config: Any) -> list[str]:
+    """Names of the fields in which a configuration differs from the saved one, the number of epochs apart."""
+    return [
+        field.name
+        for field in fields(config)
+        if field.name != "epochs" and saved.get(field.name) != getattr(config, field.name)
+    ]

@@ -10,7 +10,7 @@
 - an urn of *names* that recur (``awdlib.toy_floor.NameUrn``): the more often a name was seen in this document, the
   likelier it returns. This is what a cache can learn and a fixed model cannot.
 
-**How a sentence is made.** ``GRAMMAR`` is a finite-state machine. Its line
+**How a sentence is made.** ``GRAMMAR`` (``data/toy/grammar.txt``) is a finite-state machine. Its line
 
     after_subject.N   0.35 that relative.N | 0.65 predicate.N
 
@@ -47,47 +47,7 @@ from awdlib.toy_floor import EOS, Arcs, ExactPredictor, NameUrn
 SEED = 1
 SPLIT_TOKENS = {"train": 60_000, "valid": 10_000, "test": 10_000}
 
-GRAMMAR = """
-document            0.12 opening clause | 0.88 clause
-sentence            0.06 <eos> document | 0.94 document
-clause              0.36 name after_name | 0.38 subject.one | 0.26 subject.many
-
-after_name          0.15 who relative.one | 0.85 predicate.one
-subject.N           1.00 determiner.N subject_noun.N
-subject_noun.N      0.25 adjective subject_noun.N | 0.60 being.N after_subject.N | 0.15 thing.N after_subject.N
-after_subject.N     0.35 that relative.N | 0.65 predicate.N
-
-relative.N          0.40 verb.N rel_object.N | 0.25 name inner_verb.N.one | 0.35 inner_subject.N
-inner_subject.N     0.55 determiner.one inner_noun.N.one | 0.45 determiner.many inner_noun.N.many
-inner_noun.N.M      0.15 adjective inner_noun.N.M | 0.85 being.M after_inner.N.M
-after_inner.N.M     0.15 preposition inner_place.N.M | 0.85 inner_verb.N.M
-inner_place.N.M     1.00 the inner_spot.N.M
-inner_spot.N.M      1.00 place inner_verb.N.M
-inner_verb.N.M      1.00 verb.M predicate.N
-rel_object.N        0.20 name predicate.N | 0.45 determiner.one rel_noun.N.one | 0.35 determiner.many rel_noun.N.many
-rel_noun.N.M        0.20 adjective rel_noun.N.M | 0.80 thing.M predicate.N
-
-predicate.N         0.10 be.N quality | 0.11 frequency verb_phrase.N | 0.79 verb_phrase.N
-quality             0.10 frequency quality_word | 0.90 quality_word
-quality_word        1.00 adjective close
-verb_phrase.N       0.57 verb.N object | 0.21 move.N finish | 0.11 say.N report | 0.11 tell.N hearer
-report              1.00 that clause
-hearer              0.50 name after_hearer | 0.30 determiner.one hearer_noun.one | 0.20 determiner.many hearer_noun.many
-hearer_noun.M       1.00 being.M after_hearer
-after_hearer        0.45 that clause | 0.20 that told | 0.35 tale
-told                0.40 name told_verb.one | 0.35 determiner.one told_noun.one | 0.25 determiner.many told_noun.many
-told_noun.M         0.15 adjective told_noun.M | 0.85 being.M told_verb.M
-told_verb.M         1.00 verb.M tale
-tale                1.00 determiner.one tale_noun
-tale_noun           0.20 adjective tale_noun | 0.80 tale close
-
-object              0.22 name finish | 0.44 determiner.one object_noun.one | 0.34 determiner.many object_noun.many
-object_noun.M       0.22 adjective object_noun.M | 0.60 thing.M finish | 0.18 being.M finish
-finish              0.22 preposition spot | 0.10 adverb close | 0.68 close
-spot                1.00 determiner.one spot_noun
-spot_noun           0.15 adjective spot_noun | 0.85 place close
-close               0.84 <eos> sentence | 0.16 conjunction clause
-"""
+GRAMMAR = bundled("toy/grammar.txt").read_text(encoding="utf-8")
 
 NOUNS = ("being", "thing")
 VERBS = ("verb", "move", "say", "tell")
@@ -219,7 +179,7 @@ def plural(noun: str, irregular: Mapping[str, str]) -> str:
 
 
 def third_person(verb: str) -> str:
-    """"sail" → "sails", "catch" → "catches", "carry" → "carries"."""
+    """ "sail" → "sails", "catch" → "catches", "carry" → "carries"."""
     if verb.endswith("y") and verb[-2] not in "aeiou":
         return verb[:-1] + "ies"
     return verb + ("es" if verb.endswith(("s", "x", "z", "ch", "sh", "o")) else "s")

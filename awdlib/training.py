@@ -10,14 +10,15 @@ is consistent: its `state_dict` can be saved there and the run resumed exactly.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from awdlib.batches import WindowLengths, batchify, ends_epoch, fixed_windows, window
+from awdlib.batches import WindowLengths, batchify, ends_epoch, window
 from awdlib.corpora import Corpus
+from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
 from awdlib.ntasgd import NTASGD
 
@@ -289,55 +290,3 @@ def require_finite(training: Training) -> None:
             f"the loss became {training.loss_sum.item()} in epoch {training.epoch}, by update {training.updates}, at "
             f"lr {training.config.lr}: lower lr or max_grad_norm"
         )
-
-
-def check_vocabulary(model: LanguageModel, corpus: Corpus) -> None:
-    """Raise unless the model's vocabulary has the corpus's size.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if model.config.vocab_size != len(corpus.vocabulary):
-        raise ValueError(
-            f"the model knows {model.config.vocab_size:,} word types and corpus {corpus.name!r} has "
-            f"{len(corpus.vocabulary):,}: use the corpus that the model was trained on"
-        )
-
-
-@torch.no_grad()
-def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len: int = 70) -> float:
-    """Mean cross entropy over a stream, hidden state carried, every target counted once.
-
-    The original code divides by the number of rows, one more than there are targets, and so reports a loss smaller by
-    a factor 1 - 1.4e-4 on Penn Treebank's validation set.
-
-    Args:
-        model: left in the mode it was found in.
-        tokens: (num_tokens,) token ids.
-        batch_size: columns that the stream is cut into; 1 is exact, more is faster.
-        seq_len: rows at a time; does not change the result.
-
-    Returns:
-        nats a token; its exponential is the perplexity.
-    """
-    was_training = model.training
-    model.eval()
-    try:
-        columns = batchify(tokens, batch_size).to(model.embedding.device)
-        states = model.initial_states(batch_size)
-        total = torch.zeros((), dtype=torch.float64, device=columns.device)
-        for inputs, targets in fixed_windows(columns, seq_len):
-            logits, states, _, _ = model(inputs, states)
-            total += cross_entropy(logits, targets).double() * len(inputs)
-        return total.item() / (len(columns) - 1)
-    finally:
-        model.train(was_training)
-
-
-def changed_fields(saved: dict[str, Any], config: Any) -> list[str]:
-    """Names of the fields in which a configuration differs from the saved one, the number of epochs apart."""
-    return [
-        field.name
-        for field in fields(config)
-        if field.name != "epochs" and saved.get(field.name) != getattr(config, field.name)
-    ]

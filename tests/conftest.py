@@ -1,11 +1,17 @@
-"""What all tests share: the same random numbers each time, and no clock."""
+"""What all tests share: the same random numbers each time, no clock, and one thread."""
 
+import os
 import random
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
+
+# The models of the tests are tiny. More threads than free cores make them tens of times slower, and each pytest worker
+# would start its own; the variable passes the same limit on to the programs that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # Examples are the same on every run and may take their time: a test that fails now and then teaches nothing.
 hypothesis.settings.register_profile("awdlib", deadline=None, derandomize=True, database=None)

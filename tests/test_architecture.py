@@ -11,13 +11,16 @@ PACKAGE = Path(awdlib.__file__).parent
 
 #: in reading order; a module may import those above it, and nothing else of the library
 ORDER = [
-    "bundled", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout", "penalties", "ntasgd",
-    "recurrent", "contracts", "model", "training", "presets", "settings", "environment", "checkpoints", "runs",
-    "figures", "explore", "cli", "__main__",
+    "bundled", "allocator", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout", "penalties",
+    "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "training", "presets", "settings",
+    "environment", "checkpoints", "runs", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library at all
-ALONE = {"bundled", "batches", "dropout", "penalties", "ntasgd", "contracts", "checkpoints", "toy_floor", "downloads"}
+ALONE = {
+    "bundled", "allocator", "batches", "dropout", "penalties", "ntasgd", "contracts", "checkpoints", "toy_floor",
+    "downloads",
+}  # fmt: skip
 
 #: heavy or optional packages, and the only places that may import them
 ONLY_IN = {

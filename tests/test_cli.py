@@ -71,7 +71,9 @@ def test_the_record_says_what_was_run_where_and_with_what_result(finished):
     folder, printed = finished
     record = json.loads((folder / "record.json").read_text())
     assert record["status"] == "finished" and record["preset"] == "toy"
-    assert record["model"]["hidden_size"] == 12 and record["training"]["epochs"] == 2 and record["training"]["seed"] == 1
+    assert (
+        record["model"]["hidden_size"] == 12 and record["training"]["epochs"] == 2 and record["training"]["seed"] == 1
+    )
     assert record["averaging"] == {"begun_after_epoch": 1, "begun_by": "schedule"}
     assert {"torch", "cpu", "threads", "commit"} <= record["environment"].keys()
     assert f"test {record['final_perplexity']['test']:.2f}" in printed

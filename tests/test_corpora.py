@@ -52,7 +52,7 @@ def fetch(folder, *mirrors):
 
 def test_one_eos_a_line_blank_lines_included(tmp_path):
     path = tmp_path / "text"
-    path.write_bytes(" a b \n\n = c =\nd".encode())  # the last line without its end
+    path.write_bytes(b" a b \n\n = c =\nd")  # the last line without its end
     assert read_words(path) == ["a", "b", "<eos>", "<eos>", "=", "c", "=", "<eos>", "d", "<eos>"]
 
 

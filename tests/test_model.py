@@ -105,7 +105,9 @@ def test_carrying_the_state_over_windows_equals_one_long_pass():
 
 
 def test_embedding_dropout_leaves_the_tied_softmax_whole():
-    config = ModelConfig(vocab_size=500, embedding_size=4, hidden_size=4, num_layers=1, **OFF | {"dropout_embedding": 0.9})
+    config = ModelConfig(
+        vocab_size=500, embedding_size=4, hidden_size=4, num_layers=1, **OFF | {"dropout_embedding": 0.9}
+    )
     model = LanguageModel(config).train()
     logits = model(torch.zeros(1, 1, dtype=torch.long)).logits
     assert (logits != 0).all()  # nine words in ten would have a logit of their bias, 0

@@ -24,7 +24,9 @@ def pair(dropout=0.5, dtype=torch.float32):
 
 def inputs(dtype=torch.float32):
     generator = torch.Generator().manual_seed(2)
-    draw = [torch.randn(*shape, generator=generator, dtype=dtype) for shape in ((T, B, INPUTS), (B, HIDDEN), (B, HIDDEN))]
+    draw = [
+        torch.randn(*shape, generator=generator, dtype=dtype) for shape in ((T, B, INPUTS), (B, HIDDEN), (B, HIDDEN))
+    ]
     return draw[0].requires_grad_(), (draw[1], draw[2])
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from awdlib.batches import batchify
 from awdlib.corpora import Corpus, Vocabulary
+from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.training import (
     EpochRecord,
@@ -17,7 +18,6 @@ from awdlib.training import (
     TrainConfig,
     Training,
     TrainingDiverged,
-    evaluate,
     start,
     train,
 )
@@ -163,7 +163,8 @@ def test_a_diverged_run_says_where_and_what_to_do():
 
 @pytest.mark.parametrize(("values", "named"), [
     ({"epochs": 0}, "epochs is 0"), ({"lr": 0.0}, "lr is 0.0"), ({"lr": float("nan")}, "lr is nan"),
-    ({"bptt": 2}, "bptt is 2"), ({"ar_weight": -1.0}, "ar_weight is -1.0"), ({"precision": "fp8"}, "precision is 'fp8'"),
+    ({"bptt": 2}, "bptt is 2"), ({"ar_weight": -1.0}, "ar_weight is -1.0"),
+    ({"precision": "fp8"}, "precision is 'fp8'"),
     ({"average_from": 1}, "average_from is 1"), ({"max_grad_norm": float("inf")}, "max_grad_norm is inf"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused_by_name(values, named):

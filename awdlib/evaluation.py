@@ -1,0 +1,51 @@
+"""How good a model is: its cross entropy on held-out text, hidden state carried from beginning to end."""
+
+import torch
+from torch import Tensor
+
+from awdlib.batches import batchify, fixed_windows
+from awdlib.corpora import Corpus
+from awdlib.model import LanguageModel, cross_entropy
+
+
+@torch.no_grad()
+def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len: int = 70) -> float:
+    """Mean cross entropy over a stream, hidden state carried, every target counted once.
+
+    The original code divides by the number of rows, one more than there are targets, and so reports a loss smaller by
+    a factor 1 - 1.4e-4 on Penn Treebank's validation set.
+
+    Args:
+        model: left in the mode it was found in.
+        tokens: (num_tokens,) token ids.
+        batch_size: columns that the stream is cut into; 1 is exact, more is faster.
+        seq_len: rows at a time; does not change the result.
+
+    Returns:
+        nats a token; its exponential is the perplexity.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        columns = batchify(tokens, batch_size).to(model.embedding.device)
+        states = model.initial_states(batch_size)
+        total = torch.zeros((), dtype=torch.float64, device=columns.device)
+        for inputs, targets in fixed_windows(columns, seq_len):
+            logits, states, _, _ = model(inputs, states)
+            total += cross_entropy(logits, targets).double() * len(inputs)
+        return total.item() / (len(columns) - 1)
+    finally:
+        model.train(was_training)
+
+
+def check_vocabulary(model: LanguageModel, corpus: Corpus) -> None:
+    """Raise unless the model's vocabulary has the corpus's size.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if model.config.vocab_size != len(corpus.vocabulary):
+        raise ValueError(
+            f"the model knows {model.config.vocab_size:,} word types and corpus {corpus.name!r} has "
+            f"{len(corpus.vocabulary):,}: use the corpus that the model was trained on"
+        )

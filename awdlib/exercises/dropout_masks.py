@@ -1,0 +1,95 @@
+"""Checks for the exercises of the chapter *Dropout masks*."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from awdlib.contracts import Dropout, Promise, Report, check_locked_dropout
+
+SEQ_LEN, BATCH, FEATURES = 35, 20, 400
+
+
+def check_counts(ordinary: int, locked: int) -> Report:
+    """Exercise 1: how many random decisions one window takes, at (35, 20, 400)."""
+    right = {"ordinary": SEQ_LEN * BATCH * FEATURES, "locked": BATCH * FEATURES}
+    hints = {
+        "ordinary": {
+            right["locked"]: "that is the locked count: here the time steps do not share",
+            SEQ_LEN * FEATURES: "each of the sequences of the batch has decisions of its own",
+        },
+        "locked": {
+            right["ordinary"]: "that is the ordinary count: which dimension shares one decision?",
+            FEATURES: "each of the sequences of the batch has decisions of its own",
+            SEQ_LEN * BATCH: "the time steps share, and the features do not",
+        },
+    }
+    given = {"ordinary": ordinary, "locked": locked}
+    return Report(
+        tuple(
+            Promise(
+                f"decisions of a window under {kind} dropout",
+                given[kind] == right[kind],
+                hints[kind].get(given[kind], "multiply the sizes of the mask's dimensions; those of size 1 are shared"),
+            )
+            for kind in right
+        )
+    )
+
+
+Noise = Callable[[Tensor, float, bool], float]
+
+
+def check_noise(function: Noise) -> Report:
+    """Exercise 2: ``function(x, p, locked)``, the standard deviation of the mean over time of a dropped x."""
+    cases = {
+        "a constant feature": torch.ones(16, dtype=torch.float64),
+        "a feature that alternates in sign": torch.tensor([1.0, -1.0] * 8, dtype=torch.float64),
+        "a feature that is active at one step": torch.eye(16, dtype=torch.float64)[3],
+        "any feature": torch.linspace(-1, 2, 16, dtype=torch.float64),
+    }
+    found = []
+    for name, x in cases.items():
+        for locked in (False, True):
+            text = f"{name}, {'locked' if locked else 'ordinary'} dropout"
+            try:
+                given = float(function(x, 0.2, locked))
+            except Exception as error:  # whatever a reader's code may raise
+                return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+            right = _noise(x, 0.2, locked)
+            hint = _noise_hint(given, right, locked)
+            found.append(Promise(text, math.isclose(given, right, rel_tol=1e-6, abs_tol=1e-9), hint))
+    return Report(tuple(found))
+
+
+def _noise(x: Tensor, p: float, locked: bool) -> float:
+    """The closed form of the chapter's section *Equation*."""
+    squares = x.mean() ** 2 if locked else x.square().mean() / len(x)
+    return math.sqrt(p / (1 - p) * squares.item())
+
+
+def _noise_hint(given: float, right: float, locked: bool) -> str:
+    if math.isclose(given, right**2, rel_tol=1e-6, abs_tol=1e-9):
+        return "this is the variance: take its square root"
+    if locked:
+        return "one factor multiplies the whole sum: its standard deviation times the absolute mean of x"
+    return "the factors are independent: add the variances p/(1-p) x_t^2, and mind that the mean divides by T"
+
+
+def check_batch_first(function: Dropout, p: float = 0.5) -> Report:
+    """Exercise 3: locked dropout on x of shape (batch, seq_len, features)."""
+
+    def time_first(x: Tensor, p: float, training: bool) -> Tensor:
+        return function(x.transpose(0, 1), p, training).transpose(0, 1)
+
+    return check_locked_dropout(time_first, p)
+
+
+def check_module(make: Callable[[float], torch.nn.Module]) -> Report:
+    """Exercise 4: a module made by ``make(p)`` that applies locked dropout according to its own ``training`` flag."""
+
+    def function(x: Tensor, p: float, training: bool) -> Tensor:
+        return make(p).train(training)(x)
+
+    return check_locked_dropout(function)

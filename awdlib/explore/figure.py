@@ -1,0 +1,150 @@
+"""Explorables: a pure function from parameters to a plotly figure, made into sliders that live in the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from awdlib.explore import packing, page
+from awdlib.explore.controls import Control, checked, grid
+from awdlib.explore.still import still_png
+from awdlib.figures.style import plotly_template
+
+LIMIT_MB = 0.8
+MAX_POINTS = 4000
+HEIGHT = 360
+
+FigureFunction = Callable[..., Any]
+
+
+class Explorable:
+    """A figure with sliders that need neither kernel nor network; what :func:`explorable` returns.
+
+    Attributes:
+        controls: name → control, in the order of the function's keywords.
+        points: every combination of values, in the order in which figures are packed.
+    """
+
+    def __init__(
+        self, function: FigureFunction, controls: dict[str, Control], *,
+        title: str, look_for: str, still: Any, limit_mb: float,
+    ) -> None:  # fmt: skip
+        self.function, self.title, self.look_for, self._still = function, title, look_for, still
+        self.controls = checked(controls)
+        self.points = grid_within(self.controls)
+        self.packed = packing.pack([self.tree(**point) for point in self.points])
+        self.data = page.script_safe(page.specification(self.controls, self.packed))
+        if len(self.data) > limit_mb * 1e6:
+            raise ValueError(_too_heavy(len(self.data) / 1e6, limit_mb, self.controls))
+
+    def tree(self, **values: Any) -> dict[str, Any]:
+        """What the function draws for these values, as the page gets it: ``{"data", "layout", "alt"}``."""
+        return figure_tree(self.function(**values))
+
+    @property
+    def default(self) -> dict[str, Any]:
+        """The values at which the controls stand at first."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def decoded(self, **values: Any) -> dict[str, Any]:
+        """The figure that the page shows for these values (unpacked in Python; the default ones where left out)."""
+        return packing.unpack(self.packed, self.points.index(self.default | values))
+
+    @cached_property
+    def html(self) -> str:
+        """The cell's HTML; the same string on every run."""
+        tree = self.tree(**self.default)
+        height = int(tree["layout"].get("height") or HEIGHT)
+        still = still_png(self._still, tree, height)
+        return page.render(
+            self.data, title=self.title, look_for=self.look_for, alt=tree["alt"], still=still, height=height
+        )
+
+    def __repr__(self) -> str:
+        stand = ", ".join(f"{c.label} = {c.text(c.value)}" for c in self.controls.values())
+        head = ". ".join(part.rstrip(".") for part in (self.title, self.look_for) if part)
+        at = f" ({stand})" if stand else ""
+        return f"[figure{at}] {head}. {self.decoded()['alt']}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": repr(self)}
+
+
+def explorable(
+    function: FigureFunction, *, title: str = "", look_for: str = "", still: Any = None, limit_mb: float = LIMIT_MB,
+    **controls: Control,
+) -> Explorable:  # fmt: skip
+    """Make sliders for a pure function; the result displays itself as a cell's last line.
+
+    The function is called once for every combination of values. What varies between the figures is quantised
+    (:mod:`awdlib.explore.packing`) and written into the cell, so the page answers with nothing behind it.
+
+    Args:
+        function: takes the controls' values as keywords and returns a plotly figure, or ``(figure, sentence)``;
+            the sentence is the text alternative (or attach it with :func:`awdlib.figures.style.describe`).
+        title: a short name above the figure.
+        look_for: one sentence that says what to look for.
+        still: the picture shown where scripts do not run: a matplotlib figure or a function that makes one;
+            by default it is drawn from the plotly figure (lines, bars, heat maps).
+        limit_mb: the most that the data may weigh, in megabytes.
+        **controls: one control a parameter: :func:`slider`, :func:`steps`, :func:`choice`, :func:`switch`.
+
+    Raises:
+        ValueError: something else than a control, no text alternative, too many combinations, too much data.
+    """
+    return Explorable(function, controls, title=title, look_for=look_for, still=still, limit_mb=limit_mb)
+
+
+def show_figure(figure: Any, *, alt: str = "", title: str = "", look_for: str = "", still: Any = None) -> Explorable:
+    """A plotly figure without sliders, drawn the same way everywhere.
+
+    Args:
+        figure: the plotly figure.
+        alt: its text alternative, unless attached with :func:`awdlib.figures.style.describe`.
+        title, look_for, still: as in :func:`explorable`.
+    """
+    return explorable(lambda: (figure, alt) if alt else figure, title=title, look_for=look_for, still=still)
+
+
+def figure_tree(result: Any) -> dict[str, Any]:
+    """A figure, or ``(figure, sentence)``, as ``{"data", "layout", "alt"}`` in the book's template.
+
+    Raises:
+        ValueError: no text alternative.
+    """
+    figure, sentence = result if isinstance(result, tuple) else (result, "")
+    tree = packing.plain(figure.to_plotly_json())
+    layout = tree.get("layout", {})
+    meta = layout.pop("meta", None)
+    alt = sentence or (meta.get("alt", "") if isinstance(meta, dict) else "")
+    if not alt:
+        raise ValueError("the figure has no text alternative: return (figure, sentence) or use style.describe()")
+    layout["template"] = plotly_template()
+    return {"data": tree["data"], "layout": layout, "alt": alt}
+
+
+def grid_within(controls: dict[str, Control]) -> list[dict[str, Any]]:
+    """Every combination of values.
+
+    Raises:
+        ValueError: more than :data:`MAX_POINTS`.
+    """
+    count = 1
+    for control in controls.values():
+        count *= len(control.values)
+    if count > MAX_POINTS:
+        raise ValueError(f"{count} combinations of values, at most {MAX_POINTS} can be drawn: {_coarser(controls)}")
+    return grid(controls)
+
+
+def _coarser(controls: dict[str, Control]) -> str:
+    if not controls:
+        return "draw fewer points"
+    name = max(controls, key=lambda name: len(controls[name].values))
+    return f"give {name!r} fewer values than its {len(controls[name].values)}"
+
+
+def _too_heavy(weight: float, limit: float, controls: dict[str, Control]) -> str:
+    remedy = f"{_coarser(controls)}, or draw fewer points"
+    return f"the explorable weighs {weight:.2f} MB, the limit is {limit:g} MB: {remedy}"

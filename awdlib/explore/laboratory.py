@@ -1,0 +1,200 @@
+"""Labs: controls over a real model that is trained or evaluated again; they need a kernel.
+
+The function is a generator, so that the loop stays its own: it yields :class:`Progress` while it works and figures,
+tables or text to show, the last one being the result. The first run, with the values at which the controls stand, is
+made at once and in the open: its errors are the cell's errors. Later runs, from the button, work in a thread, and
+Cancel closes the generator between two yields.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from awdlib.explore.controls import Control, checked
+from awdlib.explore.page import asset
+from awdlib.explore.results import checked_result, result_html, result_text
+
+COLAB = "https://colab.research.google.com/github/awdlib/awd-lstm-book/blob/main/"
+"""Where Colab opens the repository's notebooks (a test holds this to ``repository`` in ``_config.yml``)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a lab's function is.
+
+    Args:
+        fraction: between 0 and 1.
+        message: a few words, for example ``"epoch 3 of 8, validation perplexity 31.2"``.
+    """
+
+    fraction: float
+    message: str = ""
+
+
+LabFunction = Callable[..., Iterator[Any]]
+
+
+def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: str = "", **controls: Control) -> Lab:
+    """Make a lab of a generator function, and run it once with the values at which its controls stand.
+
+    Args:
+        function: takes the controls' values as keywords; yields :class:`Progress` items and things to show
+            (matplotlib figures, tables, text, tuples of these), the last being the result.
+        title: a short name.
+        look_for: one sentence that says what to try and what to look for.
+        chapter: the notebook's name without its ending, for the link to Colab: ``"dropout-masks"``.
+        **controls: :func:`slider`, :func:`steps`, :func:`choice`, :func:`switch`.
+
+    Raises:
+        ValueError: something else than a control, no result, or a figure without a text alternative.
+    """
+    return Lab(function, checked(controls), title=title, look_for=look_for, chapter=chapter)
+
+
+class Lab:
+    """What :func:`lab` returns. In a live kernel it shows widgets, in a page the stored result and a link.
+
+    Attributes:
+        result: what the last finished run showed last.
+        values: the values it was run with.
+    """
+
+    def __init__(
+        self, function: LabFunction, controls: dict[str, Control], *, title: str, look_for: str, chapter: str
+    ) -> None:
+        self.function, self.controls = function, controls
+        self.title, self.look_for, self.chapter = title, look_for, chapter
+        self.values = {name: control.value for name, control in controls.items()}
+        self._cancelled, self._thread = threading.Event(), None
+        self.result = self.run(**self.values)
+
+    def run(self, **values: Any) -> Any:
+        """Run to the end, here and now; errors come out as they are.
+
+        Args:
+            **values: of the controls; what is left out stands where it stood at first.
+        """
+        default = {name: control.value for name, control in self.controls.items()}
+        result, _ = follow(self.function(**(default | values)), threading.Event(), _ignore, _ignore)
+        return result
+
+    @cached_property
+    def panel(self) -> Any:
+        """The widgets (made when first shown, so that a lab costs nothing where none are)."""
+        from awdlib.explore.panel import Panel
+
+        return Panel(self)
+
+    def start(self) -> None:
+        """What Run does: work in a thread with the values that the controls show. Ignored while a run is under way."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._cancelled.clear()
+        self.panel.begin()
+        self._thread = threading.Thread(target=self._work, args=(self.panel.values(),), daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """What Cancel does: the run stops at its next yield."""
+        self._cancelled.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the run under way.
+
+        Args:
+            timeout: seconds, or None for as long as it takes.
+
+        Returns:
+            whether nothing runs any more.
+        """
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
+    def _work(self, values: dict[str, Any]) -> None:
+        try:
+            result, finished = follow(self.function(**values), self._cancelled, self.panel.progress, self.panel.show)
+        except Exception as problem:  # whatever a model in training may raise belongs on the screen, in one line
+            self.panel.end(f"{type(problem).__name__}: {problem}", failed=True)
+            return
+        if finished:
+            self.result, self.values = result, values
+        self.panel.end("Done." if finished else "Cancelled.", failed=False)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.panel.widget.model_id}
+        return {
+            "text/html": static_html(self), "text/plain": repr(self),
+            "application/vnd.jupyter.widget-view+json": view,
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        stand = ", ".join(f"{c.label} = {c.text(self.values[n])}" for n, c in self.controls.items())
+        return f"[lab: {self.title or self.function.__name__}] {stand}\n{result_text(self.result)}"
+
+
+def follow(
+    items: Iterator[Any], cancelled: threading.Event, progress: Callable[[Progress], None], show: Callable[[Any], None]
+) -> tuple[Any, bool]:
+    """Consume a lab's generator.
+
+    Args:
+        items: what the lab's function returned.
+        cancelled: asked after every item; once set, the generator is closed.
+        progress, show: told of each item as it comes.
+
+    Returns:
+        the last thing shown, and whether the generator came to its end.
+
+    Raises:
+        ValueError: not a generator, it showed nothing, or a figure has no text alternative.
+    """
+    if not hasattr(items, "close"):
+        raise ValueError(f"a lab's function must be a generator that yields what to show, it returned {items!r:.60}")
+    last = None
+    with closing(items):
+        for item in items:
+            if isinstance(item, Progress):
+                progress(item)
+            else:
+                last = checked_result(item)
+                show(last)
+            if cancelled.is_set():
+                return last, False
+    if last is None:
+        raise ValueError("the lab's function showed nothing: yield a figure, a table or text as its result")
+    return last, True
+
+
+def _ignore(_: Any) -> None:
+    """The stored default run is silent."""
+
+
+def static_html(laboratory: Lab) -> str:
+    """The lab where no kernel is: its result for the stored values, and the way to where it runs."""
+    title, look = html.escape(laboratory.title), html.escape(laboratory.look_for)
+    settings = "".join(
+        f"<span>{html.escape(c.label)} = <b>{html.escape(c.text(laboratory.values[name]))}</b></span> "
+        for name, c in laboratory.controls.items()
+    )
+    link = f"{COLAB}book/{html.escape(laboratory.chapter)}.ipynb"
+    more = (
+        f' <a href="{link}">Open the chapter in Colab</a> to turn them and train again.' if laboratory.chapter else ""
+    )
+    parts = [
+        '<div class="lab">',
+        f"<style>{asset('lab.css').strip()}</style>",
+        f'<p class="lab-title"><span class="lab-kind">Lab</span> {title}</p>',
+        f"<p>{look}</p>" if look else "",
+        f'<p class="lab-settings">{settings}</p>',
+        f'<div class="lab-result">{result_html(laboratory.result)}</div>',
+        f'<p class="lab-note">The result of one run with these settings.{more}</p>',
+        "</div>",
+    ]
+    return "\n".join(part for part in parts if part)

@@ -1,0 +1,87 @@
+"""The HTML of an explorable: a still picture, the packed grid, a style and a script; nothing asked of a server.
+
+Every identifier comes from a hash of the content, so the same figure gives the same string on every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from awdlib.explore.controls import Control
+from awdlib.explore.packing import jsonable
+from awdlib.figures.style import DARK
+
+PLOTLY_VERSION = "4.1.1"
+PLOTLY = {
+    "source": f"https://cdn.plot.ly/plotly-{PLOTLY_VERSION}.min.js",
+    "integrity": "sha256-O24V1F27f8pb0glCkelh3cVHLNiHAJ5gCaVtq2aNch8=",
+}
+"""plotly.js where the page has none of its own: one version, checked by its hash (a test holds it to the package)."""
+
+NOTE = "A still picture: its sliders move in the book, and wherever this notebook is run."
+
+_PAGE = """\
+<figure class="explorable" data-id="{id}" aria-label="{name}">
+{title}{look}<div class="explorable-controls" hidden></div>
+<img class="explorable-still" src="data:image/png;base64,{still}" alt="{alt}">
+<div class="explorable-plot" role="img" aria-label="{alt}" style="height:{height}px" hidden></div>
+<p class="explorable-readout" aria-live="polite"></p>
+<p class="explorable-note">{note}</p>
+<style>{css}</style>
+<script type="application/json" class="explorable-data">{data}</script>
+<script>(() => {{
+{js}
+startExplorable("{id}");
+}})();</script>
+</figure>"""
+
+
+@lru_cache
+def asset(name: str) -> str:
+    """Text of a file that lies beside this module."""
+    return files("awdlib.explore").joinpath(name).read_text(encoding="utf8")
+
+
+def specification(controls: Mapping[str, Control], packed: dict[str, Any]) -> dict[str, Any]:
+    """All that the page's script needs, ready for JSON."""
+    described = [
+        {
+            "name": name, "kind": control.kind, "label": control.label, "symbol": control.symbol,
+            "values": jsonable(control.values), "default": control.default,
+            "texts": [control.text(value) for value in control.values],
+        }
+        for name, control in controls.items()
+    ]  # fmt: skip
+    return {"controls": described, "figure": packed, "dark": DARK, "plotly": PLOTLY}
+
+
+def script_safe(value: Any) -> str:
+    """JSON that may stand inside a ``<script>`` element: no ``<`` in it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def render(data: str, *, title: str, look_for: str, alt: str, still: str, height: int) -> str:
+    """The explorable's HTML.
+
+    Args:
+        data: :func:`specification` as :func:`script_safe` writes it.
+        title, look_for: what stands above; ``""`` for nothing.
+        alt: the text alternative where the controls stand at first.
+        still: base64 of a PNG.
+        height: of the plot, in CSS pixels; kept free before it is drawn.
+    """
+    escaped = {name: html.escape(text) for name, text in {"title": title, "look": look_for, "alt": alt}.items()}
+    title_line = f'<p class="explorable-title">{escaped["title"]}</p>\n' if title else ""
+    look_line = f'<p class="explorable-look">{escaped["look"]}</p>\n' if look_for else ""
+    identity = "x" + hashlib.sha256((data + title + look_for).encode()).hexdigest()[:12]
+    return _PAGE.format(
+        id=identity, name=escaped["title"] or escaped["look"] or "Interactive figure", title=title_line, look=look_line,
+        still=still, alt=escaped["alt"], height=height, note=NOTE, data=data,
+        css=asset("explorable.css").strip(), js=asset("explorable.js").strip(),
+    )  # fmt: skip

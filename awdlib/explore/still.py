@@ -1,0 +1,205 @@
+"""Still pictures of plotly figures, drawn with matplotlib: what stands where scripts do not run, and in print.
+
+Not a second plotly: lines, markers, text, bars and heat maps on linear or logarithmic axes, in one or more panels,
+with titles and annotations. For anything else ``explorable(still=…)`` takes a picture of your own.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from awdlib.figures import style
+
+DPI, PIXELS_WIDE, COLOURS = 100, 760, 48
+LEFT, WIDE, LOW, TALL = 0.10, 0.86, 0.16, 0.74  # plotly's paper, in parts of the picture
+_DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_MARKERS = {"circle": "o", "square": "s", "diamond": "D", "x": "x", "cross": "+", "triangle-up": "^"}
+
+
+def still_png(still: Any, tree: dict[str, Any], height: int) -> str:
+    """Base64 of a PNG.
+
+    Args:
+        still: a matplotlib figure, a function that returns one, or None: then it is drawn from ``tree``.
+        tree: ``{"data", "layout"}`` of a plotly figure.
+        height: in pixels.
+
+    Raises:
+        ValueError: a kind of trace that cannot be drawn here.
+    """
+    figure = still() if callable(still) else still
+    return encode(draw(tree, height) if figure is None else figure)
+
+
+def encode(figure: Any) -> str:
+    """Base64 of a small PNG of a matplotlib figure: few colours, no date, no version."""
+    from PIL import Image
+
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=DPI, metadata={"Software": None})
+    small = io.BytesIO()
+    Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def draw(tree: dict[str, Any], height: int) -> Any:
+    """The matplotlib twin of a plotly figure."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with style.use_style(), rc_context({"font.size": 9.5}):
+        figure = Figure(figsize=(PIXELS_WIDE / DPI, height / DPI), layout="none")
+        layout, panels = tree["layout"], {}
+        for number, trace in enumerate(tree["data"]):
+            key = (trace.get("xaxis", "x"), trace.get("yaxis", "y"))
+            if key not in panels:
+                panels[key] = _panel(figure, layout, *key)
+            _DRAW.get(trace.get("type", "scatter"), _refuse)(panels[key], trace, style.CYCLE[number % 6])
+        for (x, y), axes in panels.items():
+            _dress(axes, layout.get(_axis(x), {}), layout.get(_axis(y), {}))
+        for note in layout.get("annotations", []):
+            _annotate(figure, panels, note)
+        figure.text(0.01, 0.98, _text(layout.get("title")), va="top", fontweight="bold")
+        return figure
+
+
+def _axis(name: str) -> str:
+    return f"{name[0]}axis{name[1:]}"
+
+
+def _text(title: Any) -> str:
+    text = title.get("text", "") if isinstance(title, dict) else title or ""
+    text = re.sub(r"<br\s*/?>", "\n", str(text))
+    return re.sub(r"<[^>]+>", "", text).replace("$", r"\$")
+
+
+def _panel(figure: Any, layout: dict[str, Any], x: str, y: str) -> Any:
+    """Axes where plotly's domains put them, inside the margins."""
+    left, right = layout.get(_axis(x), {}).get("domain", [0, 1])
+    low, high = layout.get(_axis(y), {}).get("domain", [0, 1])
+    return figure.add_axes((LEFT + WIDE * left, LOW + TALL * low, WIDE * (right - left), TALL * (high - low)))
+
+
+def _scatter(axes: Any, trace: dict[str, Any], default: str) -> None:
+    mode, line, marker = trace.get("mode", "lines"), trace.get("line", {}), trace.get("marker", {})
+    y = np.asarray(trace["y"], dtype=float)
+    x = np.arange(len(y)) if trace.get("x") is None else trace["x"]
+    shade = marker.get("color")
+    colour = _opaque(line.get("color") or (shade if isinstance(shade, str) else default))
+    _fill(axes, trace, x, y, colour)
+    if "lines" in mode and line.get("width") != 0:
+        axes.plot(x, y, _DASHES.get(line.get("dash"), "-"), color=colour, linewidth=line.get("width", 2))
+    if "markers" in mode:
+        area = np.asarray(marker.get("size", 6)) ** 2 / 2
+        how = {"c": shade, "cmap": style.colormap()} if isinstance(shade, np.ndarray) else {"color": colour}
+        axes.scatter(x, y, s=area, marker=_MARKERS.get(marker.get("symbol"), "o"), zorder=3, **how)
+    if "text" in mode:
+        for across, up, word in zip(x, y, trace.get("text", []), strict=False):
+            axes.text(across, up, _text(word), color=colour, fontsize=8, ha="center", va="bottom")
+
+
+def _fill(axes: Any, trace: dict[str, Any], x: Any, y: np.ndarray, colour: Any) -> None:
+    shade = _opaque(trace["fillcolor"]) if "fillcolor" in trace else (colour, 0.2)
+    if trace.get("fill") in ("toself", "tonexty"):  # bands: an outline there and back, or down to the line before
+        before = axes.lines[-1].get_ydata() if trace["fill"] == "tonexty" and axes.lines else None
+        if before is not None and len(before) == len(y):
+            axes.fill_between(x, before, y, color=shade, linewidth=0)
+        else:
+            axes.fill(x, y, color=shade, linewidth=0)
+    elif trace.get("fill") == "tozeroy":
+        axes.fill_between(x, y, color=shade, linewidth=0)
+
+
+def _bar(axes: Any, trace: dict[str, Any], default: str) -> None:
+    colour = trace.get("marker", {}).get("color", default)
+    colours = [_opaque(c) for c in colour] if isinstance(colour, list) else colour
+    colours = _opaque(colours) if isinstance(colours, str) else colours
+    if isinstance(colours, np.ndarray):
+        colours = style.colormap()((colours - colours.min()) / max(np.ptp(colours), 1e-12))
+    if trace.get("orientation") == "h":
+        axes.barh(trace["y"], trace["x"], color=colours)
+    else:
+        y = np.asarray(trace["y"], dtype=float)
+        axes.bar(np.arange(len(y)) if trace.get("x") is None else trace["x"], y, color=colours)
+
+
+def _heatmap(axes: Any, trace: dict[str, Any], default: str) -> None:
+    z = np.asarray(trace["z"], dtype=float)
+    x, y = _edges(trace.get("x"), z.shape[1]), _edges(trace.get("y"), z.shape[0])
+    colours = style.colormap(trace.get("colorscale") if isinstance(trace.get("colorscale"), list) else None)
+    gap = dict(edgecolors=style.PAPER, linewidth=0.6) if z.size <= 2500 else {}
+    axes.pcolormesh(x, y, z, cmap=colours, vmin=trace.get("zmin"), vmax=trace.get("zmax"), **gap)
+    axes.grid(False)
+    for centres, setter in ((trace.get("x"), axes.set_xticks), (trace.get("y"), axes.set_yticks)):
+        if isinstance(centres, list):
+            setter(range(len(centres)), labels=[_text(word) for word in centres])
+
+
+def _edges(centres: Any, count: int) -> np.ndarray:
+    middle = np.asarray(centres, dtype=float) if isinstance(centres, np.ndarray) else np.arange(count, dtype=float)
+    gaps = np.diff(middle) if count > 1 else np.ones(1)
+    inner = middle[:-1] + gaps / 2
+    return np.concatenate([[middle[0] - gaps[0] / 2], inner, [middle[-1] + gaps[-1] / 2]])
+
+
+def _refuse(axes: Any, trace: dict[str, Any], default: str) -> None:
+    raise ValueError(f"no still picture can be drawn of a {trace['type']!r} trace: pass still=, a matplotlib figure")
+
+
+_DRAW = {"scatter": _scatter, "bar": _bar, "heatmap": _heatmap}
+
+
+def _opaque(colour: str) -> Any:
+    """A colour as matplotlib writes it: ``rgba(…)`` becomes a tuple."""
+    parts = re.findall(r"[\d.]+", colour) if colour.startswith("rgb") else []
+    return (*(float(p) / 255 for p in parts[:3]), float(parts[3]) if len(parts) > 3 else 1.0) if parts else colour
+
+
+def _dress(axes: Any, x: dict[str, Any], y: dict[str, Any]) -> None:
+    for name, axis in (("x", x), ("y", y)):
+        setting = partial(_set, axes, name)
+        setting("label", _text(axis.get("title")))
+        log = axis.get("type") == "log"
+        if log:
+            setting("scale", "log")
+        if axis.get("range") is not None:
+            limits = np.asarray(axis["range"], dtype=float)
+            setting("lim", 10**limits if log else limits)
+        elif axis.get("autorange") == "reversed":
+            getattr(axes, f"invert_{name}axis")()
+        if axis.get("visible") is False or axis.get("showticklabels") is False:
+            setting("ticks", [])
+        elif isinstance(axis.get("tickvals"), np.ndarray):
+            words = axis.get("ticktext", [f"{value:g}" for value in axis["tickvals"]])
+            setting("ticks", axis["tickvals"], labels=[_text(word) for word in words])
+
+
+def _set(axes: Any, name: str, what: str, *values: Any, **options: Any) -> None:
+    getattr(axes, f"set_{name}{what}")(*values, **options)
+
+
+def _annotate(figure: Any, panels: dict[tuple[str, str], Any], note: dict[str, Any]) -> None:
+    """Text at data or paper coordinates, with the alignment that plotly would choose."""
+    across, up = str(note.get("xref", "x")), str(note.get("yref", "y"))
+    axes = panels.get((across.split()[0], up.split()[0])) or next(iter(panels.values()))
+    x, y, where = note.get("x", 0.5), note.get("y", 0.5), axes.transData
+    if across == up == "paper":
+        where, x, y = figure.transFigure, LEFT + WIDE * x, LOW + TALL * y
+    elif "paper" in (across, up) or "domain" in across + up:
+        where = axes.transAxes
+    axes.text(
+        x,
+        y,
+        _text(note.get("text")),
+        transform=where,
+        fontsize=8.5,
+        color=_opaque(note.get("font", {}).get("color", style.INK)),
+        ha={"left": "left", "right": "right"}.get(note.get("xanchor"), "center"),
+        va={"top": "top", "bottom": "bottom"}.get(note.get("yanchor"), "center"),
+    )

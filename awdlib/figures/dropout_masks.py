@@ -1,0 +1,192 @@
+"""Pictures of dropout masks: over time and features, on a real hidden trace, and what is left after averaging."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from awdlib.dropout import keep_mask
+from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, use_style
+
+SEQ_LEN, FEATURES = 24, 32
+KINDS = {"ordinary": "a new mask at every step", "locked": "one mask for the window"}
+
+
+def draw_mask(
+    kind: str, p: float, seed: int, seq_len: int = SEQ_LEN, batch: int = 2, features: int = FEATURES
+) -> Tensor:
+    """The mask that training would multiply on, spread out over (seq_len, batch, features).
+
+    Args:
+        kind: "ordinary" or "locked".
+        p: dropout probability.
+        seed: of the generator.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
+    steps = 1 if kind == "locked" else seq_len
+    mask = keep_mask((steps, batch, features), p, generator=torch.Generator().manual_seed(seed))
+    return mask.expand(seq_len, batch, features)
+
+
+def mask_figure(kind: str, p: float, seed: int) -> go.Figure:
+    """The masks of two sequences of one window side by side: time runs to the right, features downwards."""
+    mask = draw_mask(kind, p, seed)
+    figure = go.Figure()
+    for sequence, axis in enumerate(("", "2")):
+        kept = (mask[:, sequence] > 0).to(torch.uint8).t().numpy()  # (features, time)
+        figure.add_heatmap(
+            z=kept, zmin=0, zmax=1, colorscale=[[0, EMPTY], [1, ROLES["kept"]]], showscale=False,
+            xaxis=f"x{axis}", yaxis=f"y{axis}", xgap=1, ygap=1, hoverinfo="skip",
+        )  # fmt: skip
+    shared = {"showgrid": False, "showticklabels": False, "ticks": "", "showline": False}
+    figure.update_layout(
+        height=400, margin={"l": 30, "r": 8, "t": 34, "b": 34},
+        xaxis=shared | {"domain": [0, 0.485], "title": {"text": "time →"}},
+        xaxis2=shared | {"domain": [0.515, 1], "title": {"text": "time →"}},
+        yaxis=shared | {"autorange": "reversed", "title": {"text": "feature"}},
+        yaxis2=shared | {"autorange": "reversed", "anchor": "x2"},
+        annotations=[_title("sequence 1", 0), _title("sequence 2", 0.515)],
+    )  # fmt: skip
+    share = (mask == 0).double().mean().item()
+    whole = (mask[:, 0] == 0).all(0).sum().item()
+    return describe(
+        figure,
+        f"{kind} dropout, {KINDS[kind]}, p = {p:g}: {share:.0%} of the entries are dropped; in sequence 1, {whole} of "
+        f"{FEATURES} features are dropped at every step.",
+    )
+
+
+def _title(text: str, x: float) -> dict[str, Any]:
+    return {"text": f"<b>{text}</b>", "x": x, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left",
+            "yanchor": "bottom", "showarrow": False}  # fmt: skip
+
+
+def average_figure(p: float, steps: int) -> go.Figure:
+    """What the mean of a constant feature over ``steps`` time steps can be, under either dropout, in closed form.
+
+    The feature is 1 at every step. Under ordinary dropout the number of kept steps is binomial; under locked dropout
+    all are kept or none.
+    """
+    ordinary = binomial(steps, 1 - p)
+    position = np.arange(steps + 1) / (steps * (1 - p))
+    figure = go.Figure()
+    _stems(figure, position, ordinary, colour("without"), "ordinary")
+    _stems(figure, np.array([0.0, 1 / (1 - p)]), np.array([p, 1 - p]), colour("with"), "locked")
+    figure.update_layout(
+        height=340,
+        xaxis={"title": {"text": "mean of the dropped feature over the window"}, "range": [-0.15, 2.2]},
+        yaxis={"title": {"text": "probability"}, "range": [0, 1.05]},
+        annotations=[
+            {"x": 1, "y": min(1, ordinary.max() + 0.03), "text": "<b>ordinary</b>", "yanchor": "bottom",
+             "font": {"color": colour("without")}},
+            {"x": 1 / (1 - p), "y": 1 - p, "text": "<b>locked</b>", "xanchor": "left", "xshift": 8,
+             "font": {"color": colour("with")}},
+        ],
+    )  # fmt: skip
+    spread = {kind: noise_of_mean(p, steps, kind) for kind in KINDS}
+    return describe(
+        figure,
+        f"Mean over {steps} steps of a feature that is 1, at p = {p:g}: its standard deviation is "
+        f"{spread['ordinary']:.2f} under ordinary dropout and {spread['locked']:.2f} under locked dropout, which "
+        f"gives 0 with probability {p:g} and {1 / (1 - p):.2f} otherwise.",
+    )
+
+
+def noise_of_mean(p: float, steps: int, kind: str) -> float:
+    """Standard deviation of that mean: sqrt(p / (1 - p)), and under ordinary dropout divided by sqrt(steps)."""
+    return (p / (1 - p) / (steps if kind == "ordinary" else 1)) ** 0.5
+
+
+def binomial(trials: int, chance: float) -> np.ndarray:
+    """P(k successes) for k = 0 … trials, by adding one trial after another."""
+    probability = np.array([1.0])
+    for _ in range(trials):
+        probability = np.convolve(probability, [1 - chance, chance])
+    return probability
+
+
+def _stems(figure: go.Figure, x: np.ndarray, y: np.ndarray, ink: str, name: str) -> None:
+    """Thin bars with a dot on top; stems too small to be seen are left to lie on the axis."""
+    gaps = np.full_like(x, np.nan)
+    figure.add_scatter(
+        x=np.column_stack([x, x, gaps]).ravel(), y=np.column_stack([np.zeros_like(y), y, gaps]).ravel(),
+        mode="lines", line={"color": ink, "width": 2.5}, hoverinfo="skip", name=name,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=x, y=y, mode="markers", marker={"color": ink, "size": 6}, name=name,
+        hovertemplate="mean %{x:.2f}<br>probability %{y:.3f}<extra></extra>",
+    )  # fmt: skip
+
+
+def trace_figure(hidden: Tensor, words: list[str], p: float, seed: int) -> Any:
+    """A real hidden trace as it is, under ordinary, and under locked dropout (matplotlib, three panels).
+
+    Args:
+        hidden: (seq_len, features) of one sequence, before dropout.
+        words: (seq_len,) the words read.
+        p: dropout probability.
+        seed: of the masks.
+    """
+    import matplotlib.pyplot as plt
+
+    seq_len, features = hidden.shape
+    panels = {"as computed": torch.ones(seq_len, features)}
+    for kind in KINDS:
+        panels[f"{kind} dropout"] = draw_mask(kind, p, seed, seq_len, 1, features)[:, 0]
+    with use_style():
+        figure, axes = plt.subplots(1, 3, figsize=(10.5, 4.4), sharey=True)
+        top = hidden.abs().max().item()
+        for ax, (title, mask) in zip(axes, panels.items(), strict=True):
+            picture = np.ma.masked_where((mask == 0).numpy(), hidden.abs().numpy())
+            ax.set_facecolor("#fbe9df")  # the dropped entries
+            ax.imshow(picture, cmap=colormap(), vmin=0, vmax=top, aspect="auto")
+            ax.set(title=title, xlabel="feature", xticks=[])
+            ax.grid(False)
+        axes[0].set_yticks(range(seq_len), words, fontsize=8.5)
+        axes[0].tick_params(length=0)
+    plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
+    return figure
+
+
+def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
+    """Validation perplexity by epoch, a line a run, arms in colour, the reachable floor below (matplotlib).
+
+    Args:
+        runs: "arm-seed" → {"curve": [{"epoch", "valid", …}, …], …}, as the record holds them.
+        floor: the lowest perplexity that any model can reach.
+    """
+    import matplotlib.pyplot as plt
+
+    inks = {"none": MUTED, "ordinary": colour("without"), "locked": colour("with")}
+    with use_style():
+        figure, ax = plt.subplots(figsize=(7.4, 4.0))
+        for name, run in runs.items():
+            epochs = [point["epoch"] for point in run["curve"]]
+            ax.plot(epochs, [point["valid"] for point in run["curve"]], color=inks[name.split("-")[0]], alpha=0.85)
+        ax.axhline(floor, color=colour("floor"), linestyle="--")
+        ax.text(1, floor, " lowest that any model can reach", color=colour("floor"), va="bottom", fontsize=10)
+        _label_arms(ax, runs, inks)
+        ax.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
+        ticks = [15, 20, 30, 50, 100, 200]
+        ax.set_yticks(ticks, map(str, ticks))
+        ax.minorticks_off()
+    plt.close(figure)
+    return figure
+
+
+def _label_arms(ax: Any, runs: dict[str, dict[str, Any]], inks: dict[str, str]) -> None:
+    """Each arm's name at the end of its curves, kept apart where they end close together."""
+    names = {"none": "no dropout", "ordinary": "ordinary", "locked": "locked"}
+    ends = {arm: np.mean([r["curve"][-1]["valid"] for n, r in runs.items() if n.startswith(f"{arm}-")]) for arm in inks}
+    last, below = max(point["epoch"] for run in runs.values() for point in run["curve"]), 0.0
+    for arm in sorted(ends, key=ends.get):
+        height = max(ends[arm], below * 1.09)
+        ax.annotate(names[arm], (last, height), xytext=(6, 0), textcoords="offset points", color=inks[arm],
+                    va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
+        below = height

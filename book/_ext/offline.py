@@ -1,0 +1,80 @@
+"""A Sphinx extension: the built book asks the network for nothing.
+
+- MathJax comes from the package ``sphinx-mathjax-offline``, its one script and its fonts;
+- plotly.js comes from the installed plotly package, once for the site, and pages that hold an explorable say in a
+  ``<meta name="plotly-source">`` where it lies (the explorable loads it when it is about to be seen);
+- each reference of the bibliography can be linked to from Markdown: ``[text](bibliography.md#key)``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+PLOTLY = "plotly/plotly.min.js"
+MATHJAX = "mathjax"
+BIBLIOGRAPHY = "book/bibliography"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("config-inited", lambda app, config: setattr(config, "mathjax_path", f"{MATHJAX}/tex-mml-chtml.js"))
+    app.connect("env-updated", name_references)
+    app.connect("html-page-context", finish_page)
+    app.connect("build-finished", copy_scripts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Tell a page's explorables where the site's own plotly.js lies; mend what screen readers would trip over."""
+    body = context.get("body", "")
+    # docutils marks citations with roles that ARIA has withdrawn; without them they are read as the text they are
+    context["body"] = body.replace(' role="doc-biblioentry"', "").replace(
+        ' role="list" class="citation', ' class="citation'
+    )
+    if 'class="explorable"' in body:
+        address = context["pathto"](f"_static/{PLOTLY}", resource=True)
+        context["metatags"] = context.get("metatags", "") + f'\n<meta name="plotly-source" content="{address}" />'
+
+
+def name_references(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Make the bibliography's keys known to MyST as places that Markdown may link to."""
+    if BIBLIOGRAPHY in env.all_docs:
+        slugs = dict(env.metadata[BIBLIOGRAPHY].get("myst_slugs", {}))
+        for citation in env.get_domain("cite").citations:
+            slugs[citation.key] = (0, citation.citation_id, citation.key)
+        env.metadata[BIBLIOGRAPHY]["myst_slugs"] = slugs
+    return []
+
+
+def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
+    """Copy MathJax and plotly.js from their packages into the site."""
+    if problem is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    source = mathjax_folder()
+    fonts = Path("output/chtml/fonts/woff-v2")
+    shutil.copytree(source / fonts, static / MATHJAX / fonts, dirs_exist_ok=True)
+    shutil.copy(source / "tex-mml-chtml.js", static / MATHJAX)
+    (static / PLOTLY).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(plotly_script(), static / PLOTLY)
+
+
+def mathjax_folder() -> Path:
+    """Where ``sphinx-mathjax-offline`` keeps MathJax (its name cannot be imported)."""
+    package = distribution("sphinx-mathjax-offline")
+    return Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax")))
+
+
+def plotly_script() -> Path:
+    """The installed plotly's script."""
+    spec = find_spec("plotly")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("the book needs plotly.js: pip install plotly")
+    return Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"

@@ -1,0 +1,107 @@
+"""The experiment of the chapter *Dropout masks*: no, ordinary and locked dropout on the toy language, several seeds.
+
+    python book/experiments/dropout_masks.py            writes data/runs/dropout-masks.json
+
+Only the dropout between the layers differs between the arms; weight drop, embedding dropout, AR, TAR, weight decay
+and averaging are all off, so that nothing else can be the cause. Finished runs are kept and skipped when the script is
+started again.
+"""
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from awdlib import checkpoints
+from awdlib.corpora import Corpus, load_corpus
+from awdlib.environment import describe_environment, now
+from awdlib.evaluation import evaluate
+from awdlib.model import ModelConfig
+from awdlib.training import EpochRecord, TrainConfig, start, train
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "data" / "runs" / "dropout-masks.json"
+SEEDS = (1, 2, 3)
+P = 0.3
+NEVER = 10**6  # a patience that no run outlasts: averaging stays off
+
+
+def arms(vocab_size: int) -> dict[str, ModelConfig]:
+    """The three models, which differ in nothing but the masks on their activations."""
+
+    def model(p: float, locked: bool) -> ModelConfig:
+        return ModelConfig(
+            vocab_size=vocab_size, embedding_size=64, hidden_size=128, num_layers=2, dropout_input=p, dropout_hidden=p,
+            dropout_output=p, dropout_embedding=0.0, dropout_weight=0.0, locked=locked,
+        )  # fmt: skip
+
+    return {"none": model(0.0, True), "ordinary": model(P, False), "locked": model(P, True)}
+
+
+def training_config(epochs: int, seed: int) -> TrainConfig:
+    """Plain SGD with clipping, windows of random length, and nothing else."""
+    return TrainConfig(
+        epochs=epochs, batch_size=20, eval_batch_size=20, bptt=35, lr=20.0, weight_decay=0.0, ar_weight=0.0,
+        tar_weight=0.0, patience=NEVER, seed=seed,
+    )  # fmt: skip
+
+
+def run(corpus: Corpus, model: ModelConfig, config: TrainConfig) -> dict:
+    """One run: its learning curve, and the perplexities of its best validation epoch."""
+    training, curve = start(model, config), []
+    best, best_weights = math.inf, None
+    for record in train(training, corpus):
+        if isinstance(record, EpochRecord):
+            curve.append({"epoch": record.epoch, "train": record.train_perplexity, "valid": record.valid_perplexity})
+            if record.valid_loss < best:
+                best = record.valid_loss
+                best_weights = {name: weight.clone() for name, weight in training.model.state_dict().items()}
+    training.model.load_state_dict(best_weights)
+    test = math.exp(evaluate(training.model, corpus.test))
+    return {"curve": curve, "best_valid": math.exp(best), "test": test, "last_valid": curve[-1]["valid"]}
+
+
+def main() -> int:
+    """Run every arm and seed that the record does not hold yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # layers this small gain nothing from a second one
+    corpus = load_corpus("toy")
+    models = arms(len(corpus.vocabulary))
+    settings = asdict(training_config(options.epochs, seed=0))
+    record = _begun(options.out, settings) or {
+        "command": f"python book/experiments/dropout_masks.py --epochs {options.epochs}",
+        "date": now(),
+        "environment": describe_environment(),
+        "corpus": "toy",
+        "floor": corpus.floor,
+        "models": {arm: asdict(model) for arm, model in models.items()},
+        "training": settings,
+        "seeds": list(SEEDS),
+        "runs": {},
+    }
+    cells = [(arm, seed) for seed in SEEDS for arm in models]
+    for arm, seed in tqdm(cells, unit="run"):
+        if f"{arm}-{seed}" not in record["runs"]:
+            record["runs"][f"{arm}-{seed}"] = run(corpus, models[arm], training_config(options.epochs, seed))
+            checkpoints.write_json(options.out, record)
+    return 0
+
+
+def _begun(path: Path, settings: dict) -> dict | None:
+    """What an interrupted start of the same experiment left behind."""
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return record if record["training"] == settings else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
