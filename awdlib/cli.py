@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"awdlib: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # outside of training, which stops between two updates and saves
+        print("awdlib: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 class _OneLineParser(argparse.ArgumentParser):

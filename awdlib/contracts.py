@@ -55,23 +55,33 @@ Dropout = Callable[[Tensor, float, bool], Tensor]
 
 def check_locked_dropout(function: Dropout, p: float = 0.5) -> Report:
     """Look whether ``function(x, p, training)`` is locked dropout on x of shape (seq_len, batch, features)."""
-    return _check(function, p, shape=(8, 12, 40), shared={0: "time steps"}, separate={1: "sequences", 2: "features"})
+    return check_mask(
+        function, p, shape=(8, 12, 40), shared={0: "time steps"}, separate={1: "sequences", 2: "features"}
+    )
 
 
 def check_embedding_dropout(function: Dropout, p: float = 0.3) -> Report:
     """Look whether ``function(weight, p, training)`` is embedding dropout on (vocab, embedding_size)."""
-    return _check(function, p, shape=(2000, 6), shared={1: "features of a word"}, separate={0: "words"})
+    return check_mask(function, p, shape=(2000, 6), shared={1: "features of a word"}, separate={0: "words"})
 
 
 def check_weight_dropout(function: Dropout, p: float = 0.5) -> Report:
     """Look whether ``function(weight, p, training)`` is DropConnect on a matrix (4 * hidden_size, hidden_size)."""
-    return _check(function, p, shape=(80, 20), shared={}, separate={0: "rows", 1: "columns"})
+    return check_mask(function, p, shape=(80, 20), shared={}, separate={0: "rows", 1: "columns"})
 
 
-def _check(
+def check_mask(
     function: Dropout, p: float, shape: tuple[int, ...], shared: dict[int, str], separate: dict[int, str]
 ) -> Report:
-    """The contract of a dropout whose mask is shared along some dimensions and drawn anew along the others."""
+    """The contract of any dropout whose mask is shared along some dimensions and drawn anew along the others.
+
+    Args:
+        function: called as ``function(x, p, training)``.
+        p: dropout probability.
+        shape: of the x to try.
+        shared: dimension → what shares one decision along it.
+        separate: dimension → what has decisions of its own along it.
+    """
     found: list[Promise] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1234)
@@ -105,7 +115,8 @@ def _look(
         yield Promise(f"one decision for all {name}", same, f"the mask needs size 1 in dimension {dim}")
     for dim, name in separate.items():
         differ = not (kept == kept.narrow(dim, 0, 1)).all().item()
-        yield Promise(f"separate decisions for different {name}", differ, f"the mask varies along dimension {dim}")
+        hint = f"all of them got the same decisions: the mask needs its full size in dimension {dim}"
+        yield Promise(f"separate decisions for different {name}", differ, hint)
     yield _share_dropped(mask, p, shared)
     fresh = not function(x, p, True).equal(out)
     yield Promise("a fresh mask at each call", fresh, "draw the mask inside the function, and do not reseed")

@@ -56,7 +56,7 @@ def keep_mask(
 def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:
     """Zero every entry on its own: another mask at each time step.
 
-    Srivastava et al. 2014, section 4; on an LSTM's non-recurrent connections, Zaremba et al. 2014, section 3.
+    Srivastava et al. 2014, section 4; on an LSTM's non-recurrent connections, Zaremba et al. 2014, section 3.2.
 
     Args:
         x: any shape.
@@ -104,7 +104,7 @@ def embedding_dropout(
 ) -> Tensor:
     """Zero whole rows of the embedding matrix, so that a dropped word vanishes everywhere in the window.
 
-    Gal & Ghahramani 2016, section 4.1; Merity et al. 2017, section 4.3. Where the softmax is tied to the embedding
+    Gal & Ghahramani 2016, section 4.2; Merity et al. 2017, section 4.3. Where the softmax is tied to the embedding
     it must use the whole ``weight``, not the result.
 
     Args:

@@ -2,8 +2,8 @@
 
     python book/experiments/dropout_masks.py            writes data/runs/dropout-masks.json
 
-Only the dropout between the layers differs between the arms; weight drop, embedding dropout, AR, TAR, weight decay
-and averaging are all off, so that nothing else can be the cause. Finished runs are kept and skipped when the script is
+Only the dropout on the activations differs between the arms. Weight drop, embedding dropout, AR, TAR, weight decay and
+averaging are off; tied embeddings and windows of random length are the same in all. Finished runs are kept and skipped when the script is
 started again.
 """
 
@@ -63,7 +63,8 @@ def run(corpus: Corpus, model: ModelConfig, config: TrainConfig) -> dict:
                 best_weights = {name: weight.clone() for name, weight in training.model.state_dict().items()}
     training.model.load_state_dict(best_weights)
     test = math.exp(evaluate(training.model, corpus.test))
-    return {"curve": curve, "best_valid": math.exp(best), "test": test, "last_valid": curve[-1]["valid"]}
+    last = {"last_train": curve[-1]["train"], "last_valid": curve[-1]["valid"]}
+    return {"curve": curve, "best_valid": math.exp(best), "test": test, **last}
 
 
 def main() -> int:

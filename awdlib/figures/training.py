@@ -1,0 +1,38 @@
+"""Pictures of a training run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from awdlib.figures.style import colour, describe, label_end, use_style
+from awdlib.training import EpochRecord
+
+
+def history_figure(history: Sequence[EpochRecord], floor: float | None = None, title: str = "") -> Any:
+    """Training and validation perplexity by epoch, with the floor where it is known (matplotlib).
+
+    Args:
+        history: the epochs, in order; at least one.
+        floor: the lowest perplexity that any model can reach on the validation text.
+        title: what was trained.
+    """
+    import matplotlib.pyplot as plt
+
+    numbers = [record.epoch for record in history]
+    last = history[-1]
+    with use_style():
+        figure, axes = plt.subplots(figsize=(6.4, 3.2))
+        for role, key in (("train", "train_perplexity"), ("valid", "valid_perplexity")):
+            values = [getattr(record, key) for record in history]
+            axes.plot(numbers, values, color=colour(role))
+            label_end(axes, numbers[-1], values[-1], f"{role} {values[-1]:.0f}", colour(role))
+        if floor is not None:
+            axes.axhline(floor, color=colour("floor"), linestyle="--")
+            axes.text(numbers[0], floor, " floor", color=colour("floor"), va="bottom")
+        axes.set(xlabel="epoch", ylabel="perplexity", yscale="log", title=title)
+        plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
+    beside = f", floor {floor:.0f}" if floor is not None else ""
+    return describe(
+        figure,
+        f"{title}: perplexity by epoch; after epoch {last.epoch}, {last.train_perplexity:.0f} in training with dropout "
+        f"on, {last.valid_perplexity:.0f} in validation{beside}.",
+    )

@@ -1,0 +1,67 @@
+"""The committed records: complete, of today's settings, and free of anything that names a machine's folders."""
+
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from awdlib.corpora import load_corpus
+from awdlib.presets import PRESETS
+
+RUNS = Path(__file__).resolve().parent.parent / "data" / "runs"
+
+
+def read(name):
+    return json.loads((RUNS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("*.json")), ids=lambda path: path.stem)
+def test_no_record_names_a_folder_of_one_machine(path):
+    assert not re.search(r"(?<![\w:/.~-])/(home|root|mnt|srv|work|tmp|Users)/", path.read_text(encoding="utf-8"))
+
+
+def test_the_small_penn_treebank_run_is_the_presets_and_reached_its_goal():
+    record, preset = read("ptb-small"), PRESETS["ptb-small"]
+    assert record["status"] == "finished" and record["preset"] == "ptb-small"
+    assert record["training"] == asdict(preset.training)
+    assert record["model"] == asdict(replace(preset.model, vocab_size=10_000))
+    assert len(record["epochs"]) == preset.training.epochs
+    assert record["minutes"] <= 25 and record["final_perplexity"]["test"] < 107
+    assert record["environment"]["commit"] and not record["environment"]["commit"].endswith("+")
+    assert min(asdict(preset.model)[f"dropout_{where}"] for where in ("input", "embedding", "weight")) > 0
+    assert preset.training.ar_weight > 0 < preset.training.tar_weight and preset.training.variable_windows
+
+
+def test_the_experiment_of_dropout_masks_is_whole_and_of_todays_corpus_and_settings():
+    import importlib.util
+
+    script = RUNS.parents[1] / "book" / "experiments" / "dropout_masks.py"
+    specification = importlib.util.spec_from_file_location("experiment", script)
+    experiment = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(experiment)
+
+    record, corpus = read("dropout-masks"), load_corpus("toy")
+    assert record["floor"] == corpus.floor
+    assert record["models"] == {arm: asdict(m) for arm, m in experiment.arms(len(corpus.vocabulary)).items()}
+    assert record["training"] == asdict(experiment.training_config(record["training"]["epochs"], seed=0))
+    assert {*record["runs"]} == {f"{arm}-{seed}" for arm in record["models"] for seed in record["seeds"]}
+    assert all(len(run["curve"]) == record["training"]["epochs"] for run in record["runs"].values())
+    assert len(record["seeds"]) >= 3
+
+
+def test_what_the_chapter_claims_of_the_experiment_holds():
+    """Prose carries no figures, but it does say who overfits, and where the curves lie."""
+    record = read("dropout-masks")
+    by_arm = {arm: [run for name, run in record["runs"].items() if name.startswith(arm)] for arm in record["models"]}
+    for run in by_arm["none"]:
+        valid = [point["valid"] for point in run["curve"]]
+        assert 10 <= valid.index(min(valid)) + 1 <= 20 and valid[-1] > 1.5 * min(valid), "turns around epoch 15"
+        assert run["curve"][-1]["train"] < min(r["curve"][-1]["train"] for r in by_arm["locked"])
+    for arm in ("ordinary", "locked"):
+        assert all(run["last_valid"] < 0.8 * min(r["last_valid"] for r in by_arm["none"]) for run in by_arm[arm])
+        assert all(run["best_valid"] > record["floor"]["valid"] for run in by_arm[arm])
+    means = {arm: sum(run["test"] for run in runs) / len(runs) for arm, runs in by_arm.items()}
+    spread = max(run["test"] for run in by_arm["locked"]) - min(run["test"] for run in by_arm["locked"])
+    assert abs(means["ordinary"] - means["locked"]) < spread, "the chapter says: no difference to build on"
