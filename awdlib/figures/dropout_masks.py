@@ -80,7 +80,10 @@ def average_figure(p: float, steps: int) -> go.Figure:
     _stems(figure, np.array([0.0, 1 / (1 - p)]), np.array([p, 1 - p]), colour("with"), "locked")
     figure.update_layout(
         height=340,
-        xaxis={"title": {"text": "mean of the dropped feature over the window"}, "range": [-0.2, max(2.3, 1.15 / (1 - p))]},
+        xaxis={
+            "title": {"text": "mean of the dropped feature over the window"},
+            "range": [-0.2, max(2.3, 1.15 / (1 - p))],
+        },
         yaxis={"title": {"text": "probability"}, "range": [0, 1.05]},
         annotations=[
             {"x": 1, "y": min(1, ordinary.max() + 0.03), "text": "<b>ordinary</b>", "yanchor": "bottom",

@@ -24,14 +24,21 @@ BIBLIOGRAPHY = "book/bibliography"
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    app.connect("config-inited", lambda app, config: setattr(config, "mathjax_path", f"{MATHJAX}/tex-mml-chtml.js"))
+    app.connect(
+        "config-inited",
+        lambda app, config: setattr(
+            config, "mathjax_path", f"{MATHJAX}/tex-mml-chtml.js"
+        ),
+    )
     app.connect("env-updated", name_references)
     app.connect("html-page-context", finish_page)
     app.connect("build-finished", copy_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def finish_page(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
     """Tell a page's explorables where the site's own plotly.js lies; mend what screen readers would trip over."""
     body = context.get("body", "")
     # docutils marks citations with roles that ARIA has withdrawn; without them they are read as the text they are
@@ -40,7 +47,10 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     )
     if 'class="explorable"' in body:
         address = context["pathto"](f"_static/{PLOTLY}", resource=True)
-        context["metatags"] = context.get("metatags", "") + f'\n<meta name="plotly-source" content="{address}" />'
+        context["metatags"] = (
+            context.get("metatags", "")
+            + f'\n<meta name="plotly-source" content="{address}" />'
+        )
 
 
 def name_references(app: Sphinx, env: BuildEnvironment) -> list[str]:
@@ -60,7 +70,9 @@ def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
     static = Path(app.outdir) / "_static"
     source = mathjax_folder()
     fonts = Path("output/chtml/fonts/woff-v2")
-    shutil.copytree(source / fonts, static / MATHJAX / fonts, dirs_exist_ok=True)
+    shutil.copytree(
+        source / fonts, static / MATHJAX / fonts, dirs_exist_ok=True
+    )
     shutil.copy(source / "tex-mml-chtml.js", static / MATHJAX)
     (static / PLOTLY).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(plotly_script(), static / PLOTLY)
@@ -69,7 +81,9 @@ def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
 def mathjax_folder() -> Path:
     """Where ``sphinx-mathjax-offline`` keeps MathJax (its name cannot be imported)."""
     package = distribution("sphinx-mathjax-offline")
-    return Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax")))
+    return Path(
+        str(package.locate_file("sphinx-mathjax-offline/static/mathjax"))
+    )
 
 
 def plotly_script() -> Path:
@@ -77,4 +91,8 @@ def plotly_script() -> Path:
     spec = find_spec("plotly")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the book needs plotly.js: pip install plotly")
-    return Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+    return (
+        Path(spec.submodule_search_locations[0])
+        / "package_data"
+        / "plotly.min.js"
+    )

@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
-
 from awdlib import checkpoints
 from awdlib.environment import describe_environment, now
+from nbclient import NotebookClient
 
 BOOK = Path(__file__).resolve().parents[1]
 TIMES = BOOK.parent / "data" / "runs" / "chapter-times.json"
@@ -37,10 +36,17 @@ def refresh(path: Path) -> float:
     """Execute one notebook in place; returns the seconds that its cells took."""
     notebook = nbformat.read(path, as_version=4)
     began = time.perf_counter()
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(BOOK)}}).execute()
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(BOOK)}},
+    ).execute()
     seconds = time.perf_counter() - began
     normalise(notebook)
-    checkpoints.write_atomically(path, (nbformat.writes(notebook) + "\n").encode())
+    checkpoints.write_atomically(
+        path, (nbformat.writes(notebook) + "\n").encode()
+    )
     return seconds
 
 
@@ -57,13 +63,24 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 def note_time(name: str, seconds: float) -> None:
     """Store how long a chapter runs; small changes are noise, and would change the chapter's own output."""
-    times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
+    times = (
+        json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
+    )
     known = times.get(name, {}).get("seconds", 0)
     if not 0.7 < seconds / max(known, 1) < 1.4:
-        environment = {key: describe_environment()[key] for key in ("cpu", "cores", "torch")}
-        times[name] = {"seconds": round(seconds), "date": now(), "environment": environment}
+        environment = {
+            key: describe_environment()[key]
+            for key in ("cpu", "cores", "torch")
+        }
+        times[name] = {
+            "seconds": round(seconds),
+            "date": now(),
+            "environment": environment,
+        }
         checkpoints.write_json(TIMES, times)
-        print(f"{name}: noted its new running time; refresh it once more, since it prints that")
+        print(
+            f"{name}: noted its new running time; refresh it once more, since it prints that"
+        )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python book/experiments/dropout_masks.py            writes data/runs/dropout-masks.json
 
-Only the dropout on the activations differs between the arms. Weight drop, embedding dropout, AR, TAR, weight decay and
-averaging are off; tied embeddings and windows of random length are the same in all. Finished runs are kept and skipped when the script is
-started again.
+Only the dropout on the activations differs between the arms. Weight drop, embedding
+dropout, AR, TAR, weight decay and averaging are off; tied embeddings and windows of
+random length are the same in all. Finished runs are kept and skipped when the script
+is started again.
 """
 
 import argparse
@@ -15,14 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
-
 from awdlib import checkpoints
 from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import describe_environment, now
 from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
 from awdlib.training import EpochRecord, TrainConfig, start, train
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "dropout-masks.json"
@@ -40,7 +40,11 @@ def arms(vocab_size: int) -> dict[str, ModelConfig]:
             dropout_output=p, dropout_embedding=0.0, dropout_weight=0.0, locked=locked,
         )  # fmt: skip
 
-    return {"none": model(0.0, True), "ordinary": model(P, False), "locked": model(P, True)}
+    return {
+        "none": model(0.0, True),
+        "ordinary": model(P, False),
+        "locked": model(P, True),
+    }
 
 
 def training_config(epochs: int, seed: int) -> TrainConfig:
@@ -57,10 +61,19 @@ def run(corpus: Corpus, model: ModelConfig, config: TrainConfig) -> dict:
     best, best_weights = math.inf, None
     for record in train(training, corpus):
         if isinstance(record, EpochRecord):
-            curve.append({"epoch": record.epoch, "train": record.train_perplexity, "valid": record.valid_perplexity})
+            curve.append(
+                {
+                    "epoch": record.epoch,
+                    "train": record.train_perplexity,
+                    "valid": record.valid_perplexity,
+                }
+            )
             if record.valid_loss < best:
                 best = record.valid_loss
-                best_weights = {name: weight.clone() for name, weight in training.model.state_dict().items()}
+                best_weights = {
+                    name: weight.clone()
+                    for name, weight in training.model.state_dict().items()
+                }
     training.model.load_state_dict(best_weights)
     test = math.exp(evaluate(training.model, corpus.test))
     last = {"last_train": curve[-1]["train"], "last_valid": curve[-1]["valid"]}
@@ -91,7 +104,9 @@ def main() -> int:
     cells = [(arm, seed) for seed in SEEDS for arm in models]
     for arm, seed in tqdm(cells, unit="run"):
         if f"{arm}-{seed}" not in record["runs"]:
-            record["runs"][f"{arm}-{seed}"] = run(corpus, models[arm], training_config(options.epochs, seed))
+            record["runs"][f"{arm}-{seed}"] = run(
+                corpus, models[arm], training_config(options.epochs, seed)
+            )
             checkpoints.write_json(options.out, record)
     return 0
 
