@@ -78,6 +78,9 @@ def test_the_record_says_what_was_run_where_and_with_what_result(finished):
     assert {"torch", "cpu", "threads", "commit"} <= record["environment"].keys()
     assert f"test {record['final_perplexity']['test']:.2f}" in printed
     assert [epoch["epoch"] for epoch in record["epochs"]] == [1, 2]
+    best = record["epochs"][record["best_epoch"] - 1]
+    assert best["averaging"], "the weights kept are to be the average's"
+    assert record["final_perplexity"]["valid"] == pytest.approx(best["valid_perplexity"], rel=1e-4)
     assert str(folder) not in json.dumps(record) and str(ROOT) not in json.dumps(record)
     assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "checkpoint.pt", "record.json"]
 
