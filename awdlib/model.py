@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from awdlib.dropout import embedding_dropout, locked_dropout, ordinary_dropout, require_probability
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
-from awdlib.recurrent import LSTMLayer, State
+from awdlib.recurrent import LAYERS, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,8 @@ class ModelConfig:
         vocab_size: number of word types.
         embedding_size: features of a word; with ``tied``, also of the last layer's output.
         hidden_size: features of each layer but the last.
-        num_layers: number of LSTM layers.
+        num_layers: number of recurrent layers.
+        cell: "lstm", or "gru" for AWD-GRU: the same regularizers, three blocks of weights instead of four.
         tied: whether the softmax uses the embedding matrix (Inan et al. 2016; Press & Wolf 2016).
         dropout_input: locked dropout on the embedded words.
         dropout_hidden: locked dropout between layers.
@@ -45,6 +46,7 @@ class ModelConfig:
     embedding_size: int = 400
     hidden_size: int = 1150
     num_layers: int = 3
+    cell: str = "lstm"
     tied: bool = True
     dropout_input: float = 0.4
     dropout_hidden: float = 0.3
@@ -57,6 +59,8 @@ class ModelConfig:
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.cell not in LAYERS:
+            raise ValueError(f"cell is {self.cell!r}; it must be one of {', '.join(LAYERS)}")
         for field in fields(self):
             if field.name.startswith("dropout_"):
                 require_probability(field.name, getattr(self, field.name))
@@ -72,7 +76,7 @@ class Output(NamedTuple):
     """What a forward pass returns; T = seq_len, B = batch."""
 
     logits: Tensor  #: (T, B, vocab_size)
-    states: list[State]  #: (h, c) of each layer after the window
+    states: list[State]  #: of each layer after the window: (h, c) of an LSTM, (h,) of a GRU
     raw_output: Tensor  #: (T, B, features) of the last layer: what TAR and the cache see
     dropped_output: Tensor  #: the same after locked dropout: what AR and the softmax see
 
@@ -85,7 +89,7 @@ class LanguageModel(nn.Module):
     Args:
         config: sizes and dropouts.
         generator: source of randomness for the initial weights: embedding uniform in +-0.1, softmax bias 0, layers
-            as `LSTMLayer` says; None takes torch's global one.
+            as `RecurrentLayer` says; None takes torch's global one.
     """
 
     def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
@@ -93,7 +97,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.embedding_size))
         self.layers = nn.ModuleList(
-            LSTMLayer(inputs, outputs, config.dropout_weight, generator=generator)
+            LAYERS[config.cell](inputs, outputs, config.dropout_weight, generator=generator)
             for inputs, outputs in config.layer_sizes()
         )
         self.softmax_bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -103,9 +107,8 @@ class LanguageModel(nn.Module):
             nn.init.uniform_(self.softmax_weight, -0.1, 0.1, generator=generator)
 
     def initial_states(self, batch_size: int) -> list[State]:
-        """Zero states, one (h, c) a layer, each (batch_size, features), on the model's device."""
-        zeros = self.embedding.new_zeros
-        return [(zeros(batch_size, layer.hidden_size), zeros(batch_size, layer.hidden_size)) for layer in self.layers]
+        """Zero states, one a layer, on the model's device."""
+        return [layer.initial_state(batch_size) for layer in self.layers]
 
     def forward(
         self, tokens: Tensor, states: Sequence[State] | None = None, *, generator: torch.Generator | None = None
@@ -114,7 +117,7 @@ class LanguageModel(nn.Module):
 
         Args:
             tokens: (seq_len, batch) token ids.
-            states: (h, c) of each layer before the window; None begins with zeros.
+            states: of each layer before the window; None begins with zeros.
             generator: source of randomness for the masks, on the model's device.
 
         Raises:
@@ -165,4 +168,4 @@ def _at_least_single(x: Tensor) -> Tensor:
 
 def detach(states: Sequence[State]) -> list[State]:
     """The same states with their history cut off: where truncated backpropagation stops."""
-    return [(h.detach(), c.detach()) for h, c in states]
+    return [tuple(part.detach() for part in state) for state in states]

@@ -1,6 +1,7 @@
-"""The LSTM twice: one step written as its equations, and a fast layer with weight drop.
+"""LSTM and GRU, each twice: one step written as its equations, and a fast layer with weight drop.
 
-`lstm_step` is there to be read and to be held against; `LSTMLayer` runs whole windows through torch's fused kernel.
+`lstm_step` and `gru_step` are there to be read and to be held against; `LSTMLayer` and `GRULayer` run whole windows
+through torch's fused kernels.
 """
 
 import math
@@ -15,7 +16,7 @@ from awdlib.dropout import require_probability, weight_dropout
 # instead costs well under a tenth of a millisecond; the warning about it would come with every run.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk of memory")
 
-State = tuple[Tensor, Tensor]  # (h, c), each (batch, hidden_size)
+State = tuple[Tensor, ...]  # LSTM: (h, c); GRU: (h,); each (batch, hidden_size)
 
 
 def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> State:
@@ -40,12 +41,39 @@ def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bia
     return h, c
 
 
-class LSTMLayer(nn.Module):
-    """One LSTM layer whose hidden-to-hidden matrix is dropped entry by entry, one mask for a whole window.
+def gru_step(
+    x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> State:
+    """One step of a GRU, an equation a line (Cho et al. 2014, in the variant that torch and cuDNN compute).
+
+    The variant resets the recurrent contribution *after* its matrix product; Cho et al. reset the state before it.
+
+    Args:
+        x: (batch, input_size), the input at this time step.
+        state: h of the step before, (batch, hidden_size), in a tuple.
+        weight_ih: (3 * hidden_size, input_size), the rows of r, z, n in turn, as torch orders them.
+        weight_hh: (3 * hidden_size, hidden_size).
+        bias_ih: (3 * hidden_size,).
+        bias_hh: (3 * hidden_size,); not redundant: its part of n is reset too.
+
+    Returns:
+        the new h, (batch, hidden_size), in a tuple.
+    """
+    (h,) = state
+    r_x, z_x, n_x = (x @ weight_ih.t() + bias_ih).chunk(3, dim=1)
+    r_h, z_h, n_h = (h @ weight_hh.t() + bias_hh).chunk(3, dim=1)
+    r = (r_x + r_h).sigmoid()
+    z = (z_x + z_h).sigmoid()
+    n = (n_x + r * n_h).tanh()
+    return ((1 - z) * n + z * h,)
+
+
+class RecurrentLayer(nn.Module):
+    """One recurrent layer whose hidden-to-hidden matrix is dropped entry by entry, one mask for a whole window.
 
     Merity et al. 2017, section 2. The raw ``weight_hh`` is the parameter; each training forward multiplies it with a
     fresh mask, and the gradient flows back through that product. Biases and ``weight_ih`` are never dropped. In
-    evaluation, or with ``weight_dropout=0``, this is exactly `torch.nn.LSTM`.
+    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. Use `LSTMLayer` or `GRULayer`.
 
     Args:
         input_size: features of the input.
@@ -56,6 +84,9 @@ class LSTMLayer(nn.Module):
     Raises:
         ValueError: weight_dropout is outside [0, 1).
     """
+
+    gates: int  #: blocks of hidden_size rows in the weights
+    parts: int  #: tensors of the state
 
     def __init__(
         self,
@@ -68,33 +99,59 @@ class LSTMLayer(nn.Module):
         super().__init__()
         require_probability("weight_dropout", weight_dropout)
         self.input_size, self.hidden_size, self.weight_dropout = input_size, hidden_size, weight_dropout
-        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.bias_ih = nn.Parameter(torch.empty(4 * hidden_size))
-        self.bias_hh = nn.Parameter(torch.empty(4 * hidden_size))
+        self.weight_ih = nn.Parameter(torch.empty(self.gates * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(self.gates * hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(self.gates * hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(self.gates * hidden_size))
         bound = 1 / math.sqrt(hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros, on the layer's device."""
+        return tuple(self.weight_hh.new_zeros(batch_size, self.hidden_size) for _ in range(self.parts))
 
     def forward(self, x: Tensor, state: State, *, generator: torch.Generator | None = None) -> tuple[Tensor, State]:
         """Run a window through the layer.
 
         Args:
             x: (seq_len, batch, input_size).
-            state: h and c before the window, each (batch, hidden_size).
+            state: before the window, each part (batch, hidden_size).
             generator: source of randomness for the mask, on x's device.
 
         Returns:
-            the outputs (seq_len, batch, hidden_size), and h and c after the window.
+            the outputs (seq_len, batch, hidden_size), and the state after the window.
         """
         weight_hh = weight_dropout(self.weight_hh, self.weight_dropout, self.training, generator=generator)
-        weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
-        h, c = (part.unsqueeze(0) for part in state)  # torch counts layers in front
-        outputs, h, c = torch.lstm(
-            x, (h, c), weights, has_biases=True, num_layers=1, dropout=0.0, train=self.training,
-            bidirectional=False, batch_first=False,
-        )  # fmt: skip
-        return outputs, (h.squeeze(0), c.squeeze(0))
+        stacked = tuple(part.unsqueeze(0) for part in state)  # torch counts layers in front
+        outputs, *stacked = self.kernel(x, stacked, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh])
+        return outputs, tuple(part.squeeze(0) for part in stacked)
+
+    def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        """torch's function for a whole window: outputs, then each part of the state."""
+        raise TypeError("RecurrentLayer has no kernel of its own: use LSTMLayer or GRULayer")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, weight_dropout={self.weight_dropout}"
+
+
+class LSTMLayer(RecurrentLayer):
+    """An LSTM layer with weight drop; its state is (h, c). See `RecurrentLayer`."""
+
+    gates, parts = 4, 2
+
+    def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)
+
+
+class GRULayer(RecurrentLayer):
+    """A GRU layer with weight drop; its state is (h,). See `RecurrentLayer`."""
+
+    gates, parts = 3, 1
+
+    def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return torch.gru(x, state[0], weights, True, 1, 0.0, self.training, False, False)
+
+
+LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+STEPS = {"lstm": lstm_step, "gru": gru_step}

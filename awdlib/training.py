@@ -183,7 +183,7 @@ class Training:
         self.mask_generator.set_state(saved["mask_generator"].cpu())
         self.history = [EpochRecord(**record) for record in saved["history"]]
         self.updates, self.row, self.seconds = saved["updates"], saved["row"], saved["seconds"]
-        self.states = [(h.to(self.device), c.to(self.device)) for h, c in saved["states"]]
+        self.states = [tuple(part.to(self.device) for part in state) for state in saved["states"]]
         self.loss_sum = saved["loss_sum"].to(self.device)
 
 

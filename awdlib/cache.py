@@ -1,0 +1,154 @@
+"""The continuous cache: recently seen words become likelier where the hidden state resembles the one before them.
+
+Grave, Joulin & Usunier 2016 ("Improving neural language models with a continuous cache"); Merity et al. 2017,
+section 5. Nothing is trained. With h_t the last layer's raw output at time t and w_{t+1} the word that followed,
+
+    p_cache(w | h_t)  =  sum over i in the window, w_{i+1} = w, of exp(theta h_t . h_i)  /  sum over i of the same
+    p(w)              =  (1 - lambda) p_model(w) + lambda p_cache(w)
+
+Only the target's probability is needed, so the cache is a handful of matrix products: a band of dot products, a masked
+softmax along it, and a sum where the word that followed is the target.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from awdlib.batches import batchify, fixed_windows
+from awdlib.model import LanguageModel
+
+CHUNK = 256  # queries at a time: memory is CHUNK x (window + CHUNK) numbers a stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    """Settings of the cache.
+
+    Args:
+        window: how many past positions are remembered.
+        flatness: theta; 0 counts words, larger looks at how alike the states are.
+        weight: lambda, in [0, 1]: how much of the probability the cache has.
+        only_when_full: use the model alone until the history is longer than the window, as the original code does;
+            otherwise the cache works from its first entry on.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    window: int = 500
+    flatness: float = 1.0
+    weight: float = 0.1
+    only_when_full: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"the cache's window is {self.window}; it must be at least 1")
+        if not self.flatness >= 0:
+            raise ValueError(f"the cache's flatness (theta) is {self.flatness}; it cannot be negative")
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"the cache's weight (lambda) is {self.weight}; it must lie in [0, 1]")
+
+
+class TargetProbabilities(NamedTuple):
+    """What model and cache each give to the words that came; all (num_targets, batch), in double precision."""
+
+    model: Tensor
+    cache: Tensor  #: 0 where there is no history yet, or the target is not in it
+    usable: Tensor  #: bool: whether there is a history to use
+
+    def mixed(self, weight: float) -> Tensor:
+        """(1 - lambda) p_model + lambda p_cache, and p_model alone where the cache cannot be used."""
+        return torch.where(self.usable, (1 - weight) * self.model + weight * self.cache, self.model)
+
+    def loss(self, weight: float) -> float:
+        """Mean negative log likelihood in nats a token at this lambda: free to search, once these are stored."""
+        return -self.mixed(weight).log().mean().item()
+
+
+def cache_probabilities(
+    states: Tensor, targets: Tensor, window: int, flatness: float, only_when_full: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Probability that the cache gives to each target, exactly, for every position of a stream.
+
+    Position t sees the pairs (h_i, w_{i+1}) with t - window <= i < t.
+
+    Args:
+        states: (num_targets, features): h_t, the last layer's raw output before each target.
+        targets: (num_targets,) the words that came.
+        window: positions remembered.
+        flatness: theta.
+        only_when_full: see `CacheConfig`.
+
+    Returns:
+        probabilities (num_targets,), 0 where there is no history; and whether there is one, (num_targets,) bool.
+    """
+    history = _History(window, flatness, only_when_full)
+    chunks = zip(states.split(CHUNK), targets.split(CHUNK), strict=True)
+    found = [history.look_up_and_remember(*chunk) for chunk in chunks]
+    probabilities, usable = (torch.cat(pieces) for pieces in zip(*found, strict=True))
+    return probabilities, usable
+
+
+class _History:
+    """The last ``window`` pairs of one stream, and the arithmetic of one chunk against them."""
+
+    def __init__(self, window: int, flatness: float, only_when_full: bool) -> None:
+        self.window, self.flatness, self.only_when_full = window, flatness, only_when_full
+        self.states: Tensor | None = None
+        self.words: Tensor | None = None
+        self.seen = 0  # positions before the chunk, forgotten ones included
+
+    def look_up_and_remember(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities of a chunk's targets, each from the pairs before it; then the chunk becomes history."""
+        keys = states if self.states is None else torch.cat([self.states, states])  # (K, features)
+        words = targets if self.words is None else torch.cat([self.words, targets])  # (K,)
+        past = len(keys) - len(states)
+        position = torch.arange(len(states), device=states.device)[:, None] + past  # of each query among the keys
+        key = torch.arange(len(keys), device=states.device)[None, :]
+        visible = (key < position) & (key >= position - self.window)  # (Q, K)
+
+        scores = (self.flatness * states @ keys.t()).masked_fill(~visible, -torch.inf)
+        attention = scores.softmax(dim=1).nan_to_num(0.0)  # a row with nothing visible is all nan: no history yet
+        found = (attention * (words[None, :] == targets[:, None])).sum(dim=1)
+
+        count = torch.arange(len(states), device=states.device) + self.seen  # pairs before each query
+        usable = count > (self.window if self.only_when_full else 0)
+        self.seen += len(states)
+        self.states, self.words = keys[-self.window :], words[-self.window :]
+        return found * usable, usable
+
+
+@torch.no_grad()
+def target_probabilities(
+    model: LanguageModel, tokens: Tensor, config: CacheConfig, batch_size: int = 1, seq_len: int = CHUNK
+) -> TargetProbabilities:
+    """What model and cache give to every target of a text; each column of the batch has a cache of its own.
+
+    Memory is bounded by the window and the chunk, whatever the length of the text.
+
+    Args:
+        model: left in the mode it was found in.
+        tokens: (num_tokens,) token ids.
+        config: the cache's settings; its weight does not matter here.
+        batch_size: columns that the text is cut into; 1 is exact.
+        seq_len: rows at a time; does not change the result.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        columns = batchify(tokens, batch_size).to(model.embedding.device)
+        histories = [_History(config.window, config.flatness, config.only_when_full) for _ in range(batch_size)]
+        states, parts = None, []
+        for inputs, targets in fixed_windows(columns, seq_len):
+            logits, states, raw, _ = model(inputs, states)
+            log_p = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+            found = [
+                history.look_up_and_remember(raw[:, b], targets[:, b]) for b, history in enumerate(histories)
+            ]
+            cached, usable = (torch.stack(pieces, dim=1) for pieces in zip(*found, strict=True))
+            parts.append((log_p.double().exp(), cached.double(), usable))
+        return TargetProbabilities(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+    finally:
+        model.train(was_training)
