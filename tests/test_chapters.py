@@ -142,7 +142,7 @@ def assert_alike(one, other):
         assert one.keys() == other.keys()
         for key in one:
             assert_alike(one[key], other[key])
-    elif isinstance(one, np.ndarray) or (isinstance(one, list) and one and not isinstance(one[0], str | dict | list)):
+    elif isinstance(one, np.ndarray) or (isinstance(one, list) and all(map(_is_number, one))):
         np.testing.assert_allclose(np.asarray(one, dtype=float), np.asarray(other, dtype=float), rtol=1e-3, atol=1e-3)
     elif isinstance(one, list):
         assert len(one) == len(other)
@@ -150,3 +150,7 @@ def assert_alike(one, other):
             assert_alike(left, right)
     else:
         assert one == other
+
+
+def _is_number(value):
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

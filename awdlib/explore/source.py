@@ -22,8 +22,8 @@ _HUES = {
 class Source:
     """Source code of a class or function; what :func:`show_source` returns."""
 
-    def __init__(self, code: str, place: str) -> None:
-        self.code, self.place = code, place
+    def __init__(self, code: str, place: str, name: str) -> None:
+        self.code, self.place, self.name = code, place, name
 
     def __repr__(self) -> str:
         return f"# {self.place}\n{self.code}"
@@ -34,7 +34,7 @@ class Source:
         box = "margin:0;padding:.7em .9em;overflow-x:auto;line-height:1.45;border-radius:.4em;color:inherit;"
         box += "border:1px solid color-mix(in srgb,currentColor 18%,transparent);"
         box += "background:color-mix(in srgb,currentColor 4%,transparent)"
-        name = f'tabindex="0" role="region" aria-label="Source code from {place}"'
+        name = f'tabindex="0" role="region" aria-label="Source code of {html.escape(self.name)}"'
         code = f'<pre style="{box}" {name}>{highlighted(self.code)}</pre>'
         return {"text/html": f'<div class="source">\n{head}\n{code}\n</div>', "text/plain": repr(self)}
 
@@ -56,7 +56,7 @@ def show_source(thing: Callable[..., Any] | type, *, docstring: bool = False) ->
     inside = file.resolve().is_relative_to(PACKAGE)
     place = file.resolve().relative_to(PACKAGE.parent).as_posix() if inside else f"this notebook, {thing.__name__}"
     code = textwrap.dedent(code).rstrip()
-    return Source(code if docstring else without_docstrings(code), place)
+    return Source(code if docstring else without_docstrings(code), place, thing.__name__)
 
 
 def without_docstrings(code: str) -> str:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from awdlib.dropout import keep_mask
-from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, use_style
+from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, label_ends, perplexity_axis, use_style
 
 SEQ_LEN, FEATURES = 24, 32
+SHOWN = 40  # features of a hidden trace: more would be too narrow to tell apart
 KINDS = {"ordinary": "a new mask at every step", "locked": "one mask for the window"}
 
 
@@ -131,13 +132,14 @@ def trace_figure(hidden: Tensor, words: list[str], p: float, seed: int) -> Any:
     """A real hidden trace as it is, under ordinary, and under locked dropout (matplotlib, three panels).
 
     Args:
-        hidden: (seq_len, features) of one sequence, before dropout.
+        hidden: (seq_len, features) of one sequence, before dropout; the first `SHOWN` features are drawn.
         words: (seq_len,) the words read.
         p: dropout probability.
         seed: of the masks.
     """
     import matplotlib.pyplot as plt
 
+    hidden = hidden[:, :SHOWN]
     seq_len, features = hidden.shape
     panels = {"as computed": torch.ones(seq_len, features)}
     for kind in KINDS:
@@ -147,7 +149,7 @@ def trace_figure(hidden: Tensor, words: list[str], p: float, seed: int) -> Any:
         top = hidden.abs().max().item()
         for ax, (title, mask) in zip(axes, panels.items(), strict=True):
             picture = np.ma.masked_where((mask == 0).numpy(), hidden.abs().numpy())
-            ax.set_facecolor("#fbe9df")  # the dropped entries
+            ax.set_facecolor("#f4b183")  # the dropped entries
             ax.imshow(picture, cmap=colormap(), vmin=0, vmax=top, aspect="auto")
             ax.set(title=title, xlabel="feature", xticks=[])
             ax.grid(False)
@@ -166,30 +168,21 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    names = {"none": "no dropout", "ordinary": "ordinary", "locked": "locked"}
     inks = {"none": MUTED, "ordinary": colour("without"), "locked": colour("with")}
     with use_style():
         figure, ax = plt.subplots(figsize=(7.4, 4.0))
+        ends: dict[str, list[float]] = {arm: [] for arm in names}
         for name, run in runs.items():
-            epochs = [point["epoch"] for point in run["curve"]]
-            ax.plot(epochs, [point["valid"] for point in run["curve"]], color=inks[name.split("-")[0]], alpha=0.85)
+            arm = name.split("-")[0]
+            epochs, values = zip(*((point["epoch"], point["valid"]) for point in run["curve"]), strict=True)
+            ax.plot(epochs, values, color=inks[arm], alpha=0.85)
+            ends[arm].append(values[-1])
+            last = epochs[-1]
         ax.axhline(floor, color=colour("floor"), linestyle="--")
-        ax.text(1, floor, " lowest that any model can reach", color=colour("floor"), va="bottom", fontsize=10)
-        _label_arms(ax, runs, inks)
-        ax.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
-        ticks = [15, 20, 30, 50, 100, 200]
-        ax.set_yticks(ticks, map(str, ticks))
-        ax.minorticks_off()
-    plt.close(figure)
+        ax.text(1, floor, " floor: what the grammar itself reaches", color=colour("floor"), va="bottom", fontsize=10)
+        label_ends(ax, last, [(np.mean(values), names[arm], inks[arm]) for arm, values in ends.items()])
+        perplexity_axis(ax)
+        ax.set_ylabel("validation perplexity")
+        plt.close(figure)
     return figure
-
-
-def _label_arms(ax: Any, runs: dict[str, dict[str, Any]], inks: dict[str, str]) -> None:
-    """Each arm's name at the end of its curves, kept apart where they end close together."""
-    names = {"none": "no dropout", "ordinary": "ordinary", "locked": "locked"}
-    ends = {arm: np.mean([r["curve"][-1]["valid"] for n, r in runs.items() if n.startswith(f"{arm}-")]) for arm in inks}
-    last, below = max(point["epoch"] for run in runs.values() for point in run["curve"]), 0.0
-    for arm in sorted(ends, key=ends.get):
-        height = max(ends[arm], below * 1.09)
-        ax.annotate(names[arm], (last, height), xytext=(6, 0), textcoords="offset points", color=inks[arm],
-                    va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
-        below = height

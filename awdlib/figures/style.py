@@ -159,3 +159,30 @@ def label_end(axes: Any, x: float, y: float, text: str, color: str) -> None:
         color: the line's colour.
     """
     axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=color, va="center", fontweight="bold")
+
+
+def label_ends(axes: Any, x: float, ends: list[tuple[float, str, str]], apart: float = 1.1) -> None:
+    """Direct labels of several lines, pushed upwards where two would lie on each other.
+
+    Args:
+        axes: matplotlib axes with a logarithmic y axis.
+        x: where the lines end.
+        ends: (last value, name, colour) of each line.
+        apart: smallest ratio between two labels' heights.
+    """
+    below = 0.0
+    for y, text, color in sorted(ends):
+        below = max(y, below * apart)
+        label_end(axes, x, below, text, color)
+
+
+def perplexity_axis(axes: Any) -> None:
+    """A logarithmic perplexity axis, and whole epochs below, with plain numbers on both."""
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    ticks = [10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10_000]
+    axes.set(xlabel="epoch", ylabel="perplexity", yscale="log")
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from awdlib.figures.style import colour, describe, label_end, use_style
+from awdlib.figures.style import colour, describe, label_ends, perplexity_axis, use_style
 from awdlib.training import EpochRecord
 
 
@@ -21,14 +21,17 @@ def history_figure(history: Sequence[EpochRecord], floor: float | None = None, t
     last = history[-1]
     with use_style():
         figure, axes = plt.subplots(figsize=(6.4, 3.2))
-        for role, key in (("train", "train_perplexity"), ("valid", "valid_perplexity")):
-            values = [getattr(record, key) for record in history]
+        ends = []
+        for role in ("train", "valid"):
+            values = [getattr(record, f"{role}_perplexity") for record in history]
             axes.plot(numbers, values, color=colour(role))
-            label_end(axes, numbers[-1], values[-1], f"{role} {values[-1]:.0f}", colour(role))
+            ends.append((values[-1], f"{role} {values[-1]:.0f}", colour(role)))
+        label_ends(axes, numbers[-1], ends)
         if floor is not None:
             axes.axhline(floor, color=colour("floor"), linestyle="--")
             axes.text(numbers[0], floor, " floor", color=colour("floor"), va="bottom")
-        axes.set(xlabel="epoch", ylabel="perplexity", yscale="log", title=title)
+        perplexity_axis(axes)
+        axes.set_title(title)
         plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
     beside = f", floor {floor:.0f}" if floor is not None else ""
     return describe(

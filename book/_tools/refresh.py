@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
+
 from awdlib import checkpoints
 from awdlib.environment import describe_environment, now
-from nbclient import NotebookClient
 
 BOOK = Path(__file__).resolve().parents[1]
 TIMES = BOOK.parent / "data" / "runs" / "chapter-times.json"

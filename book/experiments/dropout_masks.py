@@ -16,13 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
+
 from awdlib import checkpoints
 from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import describe_environment, now
 from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
 from awdlib.training import EpochRecord, TrainConfig, start, train
-from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "dropout-masks.json"
