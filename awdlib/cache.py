@@ -144,9 +144,7 @@ def target_probabilities(
         for inputs, targets in fixed_windows(columns, seq_len):
             logits, states, raw, _ = model(inputs, states)
             log_p = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-            found = [
-                history.look_up_and_remember(raw[:, b], targets[:, b]) for b, history in enumerate(histories)
-            ]
+            found = [history.look_up_and_remember(raw[:, b], targets[:, b]) for b, history in enumerate(histories)]
             cached, usable = (torch.stack(pieces, dim=1) for pieces in zip(*found, strict=True))
             parts.append((log_p.double().exp(), cached.double(), usable))
         return TargetProbabilities(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))

@@ -41,9 +41,7 @@ def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bia
     return h, c
 
 
-def gru_step(
-    x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
-) -> State:
+def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> State:
     """One step of a GRU, an equation a line (Cho et al. 2014, in the variant that torch and cuDNN compute).
 
     The variant resets the recurrent contribution *after* its matrix product; Cho et al. reset the state before it.

@@ -1,59 +1,29 @@
-"""``python -m awdlib``: train, evaluate, and list what there is.
-
-Every mistake of the user's ends in one line and exit status 2; an interrupted run in a checkpoint and status 130.
-"""
+"""``train`` and ``presets``; the loop that every command which trains shares."""
 
 import argparse
-import math
-import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
+import torch
 from tqdm import tqdm
 
 from awdlib.allocator import keep_freed_memory
 from awdlib.corpora import CORPORA, Corpus, load_corpus
 from awdlib.environment import choose_device
-from awdlib.evaluation import evaluate
 from awdlib.presets import PRESETS, Preset
-from awdlib.runs import CHECKPOINT, Run, load_best, read_record, resume
+from awdlib.runs import CHECKPOINT, Run, resume
 from awdlib.settings import apply_settings, suggest
 from awdlib.training import EpochRecord, Training, start
 
 INTERRUPTED = 130
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        return options.command(options)
-    except (ValueError, OSError) as error:
-        if os.environ.get("AWDLIB_DEBUG"):
-            raise
-        print(f"awdlib: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # outside of training, which stops between two updates and saves
-        print("awdlib: interrupted", file=sys.stderr)
-        return INTERRUPTED
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line, without the usage above it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"awdlib: {message} (see {self.prog} --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="python -m awdlib", description="AWD-LSTM, piece by piece.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's commands to the parser."""
     command = commands.add_parser("train", help="train a model", description="Train a model into a run's folder.")
     command.set_defaults(command=_train)
     command.add_argument("--preset", required=True, help="a name that 'presets' lists")
@@ -67,17 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a setting")
     command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
 
-    command = commands.add_parser("evaluate", help="perplexity of a run's best weights")
-    command.set_defaults(command=_evaluate)
-    command.add_argument("run", type=Path, help="a run's folder")
-    command.add_argument("--split", choices=("valid", "test"), default="test")
-    command.add_argument("--data", type=Path, help="folder that holds the corpus")
-    command.add_argument("--batch-size", type=int, default=1, help="columns; 1 is exact, more is faster")
-    command.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
     command = commands.add_parser("presets", help="list the presets")
     command.set_defaults(command=_presets)
-    return parser
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -89,18 +50,24 @@ def _train(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs") / f"{options.preset}-{corpus.name}-{preset.training.seed}"
     training = _training(options, preset, corpus, folder, device)
     run = Run(folder, corpus, training, options.preset, options.checkpoint_minutes)
+    return follow(run)
+
+
+def follow(run: Run) -> int:
+    """Train a run to its end in front of the user; returns the exit status."""
     _introduce(run)
     with _interrupts() as interrupted:
         finished = _consume(run, interrupted)
     if not finished:
         run.save("interrupted")
-        print(f"interrupted; {folder} holds a checkpoint: run the same command with --resume to go on")
+        print(f"interrupted; {run.folder} holds a checkpoint: run the same command with --resume to go on")
         return INTERRUPTED
     final = run.finish()
-    floor = corpus.floor.get("test")
+    floor = run.corpus.floor.get("test")
     beside = f" (floor {floor:.2f})" if floor else ""
-    print(f"best epoch {training.best_epoch().epoch}: valid {final['valid']:.2f}, test {final['test']:.2f}{beside}")
-    print(f"record: {folder / 'record.json'}")
+    best = run.training.best_epoch().epoch
+    print(f"best epoch {best}: valid {final['valid']:.2f}, test {final['test']:.2f}{beside}")
+    print(f"record: {run.folder / 'record.json'}")
     return 0
 
 
@@ -115,7 +82,9 @@ def _preset(options: argparse.Namespace) -> Preset:
     return replace(preset, model=model, training=training)
 
 
-def _training(options: argparse.Namespace, preset: Preset, corpus: Corpus, folder: Path, device: object) -> Training:
+def _training(
+    options: argparse.Namespace, preset: Preset, corpus: Corpus, folder: Path, device: torch.device
+) -> Training:
     """A fresh training, or the folder's own; never one over the other."""
     there = (folder / CHECKPOINT).exists()
     if options.resume and there:
@@ -190,17 +159,6 @@ def _interrupts() -> Iterator[list[int]]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    record = read_record(options.run)
-    corpus = load_corpus(record["corpus"]["name"], options.data)
-    model, _ = load_best(options.run, corpus, choose_device(options.device))
-    loss = evaluate(model, corpus.split(options.split), options.batch_size)
-    floor = corpus.floor.get(options.split)
-    beside = f", floor {floor:.2f}" if floor else ""
-    print(f"{options.split}: perplexity {math.exp(loss):.2f} ({loss:.4f} nats a token{beside})")
-    return 0
 
 
 def _presets(options: argparse.Namespace) -> int:

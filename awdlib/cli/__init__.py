@@ -1,0 +1,42 @@
+"""``python -m awdlib``: every command, a module a group.
+
+Every mistake of the user's ends in one line and exit status 2; an interrupted run in a checkpoint and status 130.
+"""
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from awdlib.cli import evaluating, training
+from awdlib.cli.training import INTERRUPTED
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, OSError) as error:
+        if os.environ.get("AWDLIB_DEBUG"):
+            raise
+        print(f"awdlib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # outside of training, which stops between two updates and saves
+        print("awdlib: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"awdlib: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="python -m awdlib", description="AWD-LSTM, piece by piece.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group in (training, evaluating):
+        group.add_commands(commands)
+    return parser
