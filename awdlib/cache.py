@@ -10,14 +10,16 @@ Only the target's probability is needed, so the cache is a handful of matrix pro
 softmax along it, and a sum where the word that followed is the target.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from awdlib.batches import batchify, fixed_windows
-from awdlib.model import LanguageModel
+from awdlib.model import LanguageModel, at_least_single
 
 CHUNK = 256  # queries at a time: memory is CHUNK x (window + CHUNK) numbers a stream
 
@@ -65,6 +67,14 @@ class TargetProbabilities(NamedTuple):
     def loss(self, weight: float) -> float:
         """Mean negative log likelihood in nats a token at this lambda: free to search, once these are stored."""
         return -self.mixed(weight).log().mean().item()
+
+    def best_weight(self, tolerance: float = 1e-5) -> float:
+        """The lambda of lowest loss, by golden-section search: the loss is convex in lambda."""
+        low, high, ratio = 0.0, 1.0, (math.sqrt(5) - 1) / 2
+        while high - low > tolerance:
+            left, right = high - ratio * (high - low), low + ratio * (high - low)
+            low, high = (low, right) if self.loss(left) <= self.loss(right) else (left, high)
+        return (low + high) / 2
 
 
 def cache_probabilities(
@@ -116,17 +126,14 @@ class _History:
         count = torch.arange(len(states), device=states.device) + self.seen  # pairs before each query
         usable = count > (self.window if self.only_when_full else 0)
         self.seen += len(states)
-        self.states, self.words = keys[-self.window :], words[-self.window :]
+        self.states, self.words = keys[-self.window :].clone(), words[-self.window :].clone()  # a view would hold all
         return found * usable, usable
 
 
-@torch.no_grad()
 def target_probabilities(
     model: LanguageModel, tokens: Tensor, config: CacheConfig, batch_size: int = 1, seq_len: int = CHUNK
 ) -> TargetProbabilities:
     """What model and cache give to every target of a text; each column of the batch has a cache of its own.
-
-    Memory is bounded by the window and the chunk, whatever the length of the text.
 
     Args:
         model: left in the mode it was found in.
@@ -135,18 +142,37 @@ def target_probabilities(
         batch_size: columns that the text is cut into; 1 is exact.
         seq_len: rows at a time; does not change the result.
     """
+    return sweep_flatness(model, tokens, config, [config.flatness], batch_size, seq_len)[0]
+
+
+@torch.no_grad()
+def sweep_flatness(
+    model: LanguageModel,
+    tokens: Tensor,
+    config: CacheConfig,
+    flatnesses: Sequence[float],
+    batch_size: int = 1,
+    seq_len: int = CHUNK,
+) -> list[TargetProbabilities]:
+    """`target_probabilities` for several theta in one pass of the model.
+
+    Memory is bounded by the window and the chunk, whatever the length of the text; only three numbers a target and
+    theta are kept.
+    """
     was_training = model.training
     model.eval()
     try:
         columns = batchify(tokens, batch_size).to(model.embedding.device)
-        histories = [_History(config.window, config.flatness, config.only_when_full) for _ in range(batch_size)]
-        states, parts = None, []
+        settings = [replace(config, flatness=flatness) for flatness in flatnesses]
+        caches = [[_History(s.window, s.flatness, s.only_when_full) for _ in range(batch_size)] for s in settings]
+        states, parts = None, [[] for _ in settings]
         for inputs, targets in fixed_windows(columns, seq_len):
             logits, states, raw, _ = model(inputs, states)
-            log_p = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-            found = [history.look_up_and_remember(raw[:, b], targets[:, b]) for b, history in enumerate(histories)]
-            cached, usable = (torch.stack(pieces, dim=1) for pieces in zip(*found, strict=True))
-            parts.append((log_p.double().exp(), cached.double(), usable))
-        return TargetProbabilities(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+            log_p = at_least_single(logits).log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+            for part, histories in zip(parts, caches, strict=True):
+                found = [history.look_up_and_remember(raw[:, b], targets[:, b]) for b, history in enumerate(histories)]
+                cached, usable = (torch.stack(pieces, dim=1) for pieces in zip(*found, strict=True))
+                part.append((log_p.double().exp(), cached.double(), usable))
+        return [TargetProbabilities(*(torch.cat(pieces) for pieces in zip(*part, strict=True))) for part in parts]
     finally:
         model.train(was_training)

@@ -35,6 +35,8 @@ class ModelConfig:
         dropout_output: locked dropout on the last layer's output.
         dropout_embedding: probability of dropping a word type for a window.
         dropout_weight: DropConnect on the hidden-to-hidden matrices.
+        init_range: draw every parameter uniformly from +-init_range, as Zaremba et al. 2014 do; None for the
+            defaults of `LanguageModel`.
         locked: whether the masks on activations stay the same for a window; False draws one a time step, for
             comparison.
 
@@ -54,6 +56,7 @@ class ModelConfig:
     dropout_embedding: float = 0.1
     dropout_weight: float = 0.5
     locked: bool = True
+    init_range: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
@@ -61,6 +64,8 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.cell not in LAYERS:
             raise ValueError(f"cell is {self.cell!r}; it must be one of {', '.join(LAYERS)}")
+        if self.init_range is not None and not 0 < self.init_range < float("inf"):
+            raise ValueError(f"init_range is {self.init_range}; it must be positive and finite")
         for field in fields(self):
             if field.name.startswith("dropout_"):
                 require_probability(field.name, getattr(self, field.name))
@@ -105,6 +110,9 @@ class LanguageModel(nn.Module):
         if not config.tied:
             self.softmax_weight = nn.Parameter(torch.empty(config.vocab_size, config.layer_sizes()[-1][1]))
             nn.init.uniform_(self.softmax_weight, -0.1, 0.1, generator=generator)
+        if config.init_range is not None:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -config.init_range, config.init_range, generator=generator)
 
     def initial_states(self, batch_size: int) -> list[State]:
         """Zero states, one a layer, on the model's device."""
@@ -150,7 +158,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         logits: (seq_len, batch, vocab_size).
         targets: (seq_len, batch).
     """
-    return F.cross_entropy(_at_least_single(logits).flatten(0, 1), targets.flatten())
+    return F.cross_entropy(at_least_single(logits).flatten(0, 1), targets.flatten())
 
 
 def penalties(output: Output, ar_weight: float, tar_weight: float) -> Tensor:
@@ -158,11 +166,12 @@ def penalties(output: Output, ar_weight: float, tar_weight: float) -> Tensor:
 
     Computed in at least single precision, whatever the layers ran in.
     """
-    ar = activation_regularization(_at_least_single(output.dropped_output), ar_weight)
-    return ar + temporal_activation_regularization(_at_least_single(output.raw_output), tar_weight)
+    ar = activation_regularization(at_least_single(output.dropped_output), ar_weight)
+    return ar + temporal_activation_regularization(at_least_single(output.raw_output), tar_weight)
 
 
-def _at_least_single(x: Tensor) -> Tensor:
+def at_least_single(x: Tensor) -> Tensor:
+    """x in single precision where it is in half; otherwise x itself."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 

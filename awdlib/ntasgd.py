@@ -26,6 +26,23 @@ def is_triggered(history: list[float], patience: int) -> bool:
     return len(history) > patience + 1 and history[-1] > min(history[: -patience - 1])
 
 
+def count_triggers(losses: list[float], patience: int) -> int:
+    """How often the trigger has fired, the history beginning anew after each time.
+
+    For SGD that lowers its learning rate by the same criterion. Without a new beginning, one bad stretch would lower it
+    after every epoch.
+
+    Args:
+        losses: validation losses in order.
+        patience: see `is_triggered`.
+    """
+    fired, begin = 0, 0
+    for end in range(1, len(losses) + 1):
+        if is_triggered(losses[begin:end], patience):
+            fired, begin = fired + 1, end
+    return fired
+
+
 class NTASGD(Optimizer):
     """Non-monotonically triggered averaged SGD.
 

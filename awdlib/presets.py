@@ -71,6 +71,50 @@ _WT2 = Preset(
     published="68.6 / 65.8 with fine-tuning, 69.1 / 66.0 without",
 )
 
+
+def _zaremba(
+    hidden: int, bptt: int, dropout: float, init: float, epochs: int, full: int, by: float, clip: float
+) -> Preset:
+    """Zaremba et al. 2014, section 4.1: ordinary dropout between layers only, SGD at 1 with a decay schedule."""
+    return Preset(
+        corpus="ptb",
+        model=ModelConfig(
+            embedding_size=hidden,
+            hidden_size=hidden,
+            num_layers=2,
+            tied=False,
+            locked=False,
+            init_range=init,
+            dropout_input=dropout,
+            dropout_hidden=dropout,
+            dropout_output=dropout,
+            dropout_embedding=0.0,
+            dropout_weight=0.0,
+        ),
+        training=TrainConfig(
+            epochs=epochs,
+            batch_size=20,
+            eval_batch_size=20,
+            bptt=bptt,
+            variable_windows=False,
+            lr=1.0,
+            lr_decay="schedule",
+            decay_factor=1 / by,
+            decay_after=full,
+            sum_over_time=True,
+            max_grad_norm=clip,
+            weight_decay=0.0,
+            ar_weight=0.0,
+            tar_weight=0.0,
+        ),
+        source="Zaremba et al. 2014, section 4.1; as in their code the full rate lasts one epoch longer than stated",
+    )
+
+
+_ZAREMBA_SMALL = _zaremba(200, 20, 0.0, 0.1, epochs=13, full=5, by=2.0, clip=5.0)
+_ZAREMBA_MEDIUM = _zaremba(650, 35, 0.5, 0.05, epochs=39, full=7, by=1.2, clip=5.0)
+_ZAREMBA_LARGE = _zaremba(1500, 35, 0.65, 0.04, epochs=55, full=15, by=1.15, clip=10.0)
+
 PRESETS: dict[str, Preset] = {
     "toy": _TOY,
     "ptb-small": _PTB_SMALL,
@@ -89,4 +133,13 @@ PRESETS: dict[str, Preset] = {
         source=_CODE,
         published="68.7 / 65.6 before fine-tuning",
     ),
+    "awd-gru-ptb": replace(
+        _PTB, model=replace(_PTB.model, cell="gru"), source=f"{_PAPER}, GRU in place of LSTM", published=""
+    ),
+    "awd-gru-wt2": replace(
+        _WT2, model=replace(_WT2.model, cell="gru"), source=f"{_PAPER}, GRU in place of LSTM", published=""
+    ),
+    "zaremba-small": replace(_ZAREMBA_SMALL, published="120.7 / 114.5"),
+    "zaremba-medium": replace(_ZAREMBA_MEDIUM, published="86.2 / 82.7"),
+    "zaremba-large": replace(_ZAREMBA_LARGE, published="82.2 / 78.4"),
 }

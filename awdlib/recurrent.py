@@ -71,7 +71,8 @@ class RecurrentLayer(nn.Module):
 
     Merity et al. 2017, section 2. The raw ``weight_hh`` is the parameter; each training forward multiplies it with a
     fresh mask, and the gradient flows back through that product. Biases and ``weight_ih`` are never dropped. In
-    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. Use `LSTMLayer` or `GRULayer`.
+    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. Each cell adds
+    ``kernel(x, state, weights)``, torch's function for a whole window: use `LSTMLayer` or `GRULayer`.
 
     Args:
         input_size: features of the input.
@@ -124,10 +125,6 @@ class RecurrentLayer(nn.Module):
         stacked = tuple(part.unsqueeze(0) for part in state)  # torch counts layers in front
         outputs, *stacked = self.kernel(x, stacked, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh])
         return outputs, tuple(part.squeeze(0) for part in stacked)
-
-    def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
-        """torch's function for a whole window: outputs, then each part of the state."""
-        raise TypeError("RecurrentLayer has no kernel of its own: use LSTMLayer or GRULayer")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, weight_dropout={self.weight_dropout}"

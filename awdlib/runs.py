@@ -21,7 +21,8 @@ from awdlib.corpora import Corpus
 from awdlib.environment import describe_environment, now
 from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig
-from awdlib.training import EpochRecord, StepRecord, TrainConfig, Training, require_finite, start, train
+from awdlib.training import EpochRecord, StepRecord, Training, require_finite, start, train
+from awdlib.training_config import TrainConfig, finetuning
 
 RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"
 
@@ -36,6 +37,7 @@ class Run:
         training: from `start`, or restored by `resume`.
         preset: name of the preset it came from.
         checkpoint_minutes: time between two checkpoints inside an epoch: what a kill can cost at most.
+        parent: where its first weights came from, for a run that fine-tunes another.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Run:
     training: Training
     preset: str = ""
     checkpoint_minutes: float = 3.0
+    parent: dict[str, Any] | None = None
     environment: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +109,7 @@ class Run:
         record = {
             "status": status,
             "preset": self.preset,
+            "parent": self.parent,
             "corpus": {"name": self.corpus.name, "checked": self.corpus.checked, "floor": self.corpus.floor},
             "model": asdict(training.model.config),
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
@@ -195,6 +199,22 @@ def resume(
     check_vocabulary(training.model, corpus)
     training.load_state_dict(saved)
     return training
+
+
+def start_finetuning(folder: Path, corpus: Corpus, epochs: int, device: torch.device | str) -> Training:
+    """A fresh training that fine-tunes the best weights of a finished run, which is left as it is.
+
+    Args:
+        folder: the run to start from.
+        corpus: the one that it was trained on.
+        epochs: at most this many; the criterion may end it earlier.
+        device: where to train.
+
+    Raises:
+        CheckpointError: there is no finished epoch in the folder, or it is damaged.
+    """
+    model, _ = load_best(folder, corpus, device)
+    return Training(model.train(), finetuning(TrainConfig(**read_record(folder)["training"]), epochs))
 
 
 def _changed_fields(saved: dict[str, Any], config: Any) -> list[str]:

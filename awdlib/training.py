@@ -16,80 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awdlib.batches import WindowLengths, batchify, ends_epoch, window
+from awdlib.batches import batchify, ends_epoch, window
 from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
-from awdlib.ntasgd import NTASGD
+from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
+from awdlib.training_config import TrainConfig
 
 UPDATES_BETWEEN_CHECKS = 100  # looking at the loss makes a GPU wait, so not after every update
 
 
 class TrainingDiverged(ValueError):
     """The loss is no longer a finite number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a model is trained. Defaults: the paper's for Penn Treebank.
-
-    Args:
-        epochs: passes over the training set.
-        batch_size: columns that are trained on side by side.
-        eval_batch_size: columns in validation; testing reads one single stream.
-        bptt: nominal window in tokens.
-        variable_windows: whether window lengths are random (`WindowLengths`), the learning rate scaled to each.
-        lr: learning rate at a window of ``bptt`` tokens.
-        max_grad_norm: the gradient's global norm is clipped to this.
-        weight_decay: L2 coefficient on every parameter.
-        ar_weight: alpha, of activation regularization.
-        tar_weight: beta, of temporal activation regularization.
-        patience: n of the non-monotone trigger, in epochs.
-        average_from: begin to average at the start of this epoch if the trigger has not fired by then: for budgets
-            of a few epochs, too short for the trigger. None leaves it to the trigger alone.
-        precision: "fp32", or "bf16" for autocast with weights, averages, softmax and penalties in fp32.
-        seed: of the initial weights, the masks and the window lengths.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    epochs: int = 750
-    batch_size: int = 40
-    eval_batch_size: int = 10
-    bptt: int = 70
-    variable_windows: bool = True
-    lr: float = 30.0
-    max_grad_norm: float = 0.25
-    weight_decay: float = 1.2e-6
-    ar_weight: float = 2.0
-    tar_weight: float = 1.0
-    patience: int = 5
-    average_from: int | None = None
-    precision: str = "fp32"
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("lr", "max_grad_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
-        for name in ("weight_decay", "ar_weight", "tar_weight", "patience", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be zero or positive, and finite")
-        if self.average_from is not None and self.average_from < 2:
-            raise ValueError(f"average_from is {self.average_from}; averaging can begin with epoch 2 at the earliest")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision is {self.precision!r}; it must be 'fp32' or 'bf16'")
-        self.window_lengths()  # checks bptt
-
-    def window_lengths(self) -> WindowLengths:
-        """The distribution that windows are drawn from."""
-        if self.variable_windows:
-            return WindowLengths(bptt=self.bptt)
-        return WindowLengths(bptt=self.bptt, short_probability=0, spread=0, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -156,6 +94,24 @@ class Training:
         self.states = self.model.initial_states(self.config.batch_size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the epoch under way, at a window of ``bptt`` tokens."""
+        config = self.config
+        if config.lr_decay == "schedule":
+            return config.lr * config.decay_factor ** max(0, self.epoch - config.decay_after)
+        if config.lr_decay == "plateau":
+            losses = [record.valid_loss for record in self.history]
+            return config.lr * config.decay_factor ** count_triggers(losses, config.patience)
+        return config.lr
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the criterion has ended the run."""
+        losses = [record.valid_loss for record in self.history]
+        stopped = self.config.stop_on_trigger and is_triggered(losses, self.config.patience)
+        return stopped or self.epoch > self.config.epochs
+
     def best_epoch(self) -> EpochRecord | None:
         """The epoch of lowest validation loss so far."""
         return min(self.history, key=lambda record: record.valid_loss, default=None)
@@ -213,7 +169,9 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
     batchify(corpus.valid, config.eval_batch_size)  # fails now, not an epoch later
     if ends_epoch(columns, 0):
         raise ValueError(f"batch_size {config.batch_size} leaves {len(columns)} tokens a column; training needs 3")
-    while training.epoch <= config.epochs:
+    if config.average_from == 1 and training.updates == 0:
+        training.optimizer.start_averaging()
+    while not training.finished:
         yield from _train_epoch(training, columns)
         yield _finish_epoch(training, corpus, columns)
 
@@ -224,7 +182,7 @@ def _train_epoch(training: Training, columns: Tensor) -> Iterator[StepRecord]:
         began = time.perf_counter()
         drawn = lengths.draw(training.window_generator)
         inputs, targets = window(columns, training.row, drawn)
-        lr = training.config.lr * drawn / training.config.bptt
+        lr = training.lr * drawn / training.config.bptt
         loss = _update(training, inputs, targets, lr)
         training.row += len(inputs)
         training.updates += 1
@@ -243,7 +201,8 @@ def _update(training: Training, inputs: Tensor, targets: Tensor, lr: float) -> T
         output = model(inputs, detach(training.states), generator=training.mask_generator)
     loss = cross_entropy(output.logits, targets)
     optimizer.zero_grad()
-    (loss + penalties(output, config.ar_weight, config.tar_weight)).backward()
+    entropy = loss * len(inputs) if config.sum_over_time else loss
+    (entropy + penalties(output, config.ar_weight, config.tar_weight)).backward()
     nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -260,7 +219,7 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
     averaging, began_by = optimizer.averaging, None
     with optimizer.averaged():
         valid_loss = evaluate(training.model, corpus.valid, config.eval_batch_size, config.bptt)
-    if optimizer.observe(valid_loss):
+    if config.lr_decay == "none" and optimizer.observe(valid_loss):
         began_by = "trigger"
     elif not averaging and training.epoch + 1 == config.average_from:
         optimizer.start_averaging()

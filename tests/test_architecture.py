@@ -12,8 +12,9 @@ PACKAGE = Path(awdlib.__file__).parent
 #: in reading order; a module may import those above it, and nothing else of the library
 ORDER = [
     "bundled", "allocator", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout", "penalties",
-    "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "cache", "generation", "training", "presets", "settings",
-    "environment", "checkpoints", "runs", "ablation", "figures", "explore", "cli", "__main__",
+    "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "cache", "generation", "training_config",
+    "training", "presets", "settings", "environment", "checkpoints", "runs", "ablation", "figures", "explore", "cli",
+    "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library at all

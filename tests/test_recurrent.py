@@ -1,4 +1,4 @@
-"""The LSTM layer: bitwise nn.LSTM in evaluation, its own masked twin in training."""
+"""LSTM and GRU layers: bitwise torch's own in evaluation, their own masked twins in training."""
 
 import copy
 import pickle
@@ -8,118 +8,125 @@ import torch
 from torch import nn
 
 from awdlib.dropout import keep_mask
-from awdlib.recurrent import LSTMLayer, lstm_step
+from awdlib.recurrent import LAYERS, STEPS, LSTMLayer, RecurrentLayer
 
 T, B, INPUTS, HIDDEN = 7, 3, 5, 4
+GATES = {"lstm": 4, "gru": 3}
 
 
-def pair(dropout=0.5, dtype=torch.float32):
+@pytest.fixture(params=LAYERS)
+def cell(request):
+    return request.param
+
+
+def pair(cell, dropout=0.5, dtype=torch.float32):
     """Our layer, and torch's with the same weights."""
-    layer = LSTMLayer(INPUTS, HIDDEN, dropout, generator=torch.Generator().manual_seed(1)).to(dtype)
-    oracle = nn.LSTM(INPUTS, HIDDEN).to(dtype)
+    layer = LAYERS[cell](INPUTS, HIDDEN, dropout, generator=torch.Generator().manual_seed(1)).to(dtype)
+    oracle = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](INPUTS, HIDDEN).to(dtype)
     for name, weight in layer.named_parameters():
         getattr(oracle, f"{name}_l0").data.copy_(weight.data)
     return layer, oracle
 
 
-def inputs(dtype=torch.float32):
+def inputs(cell, dtype=torch.float32):
     generator = torch.Generator().manual_seed(2)
-    draw = [
-        torch.randn(*shape, generator=generator, dtype=dtype) for shape in ((T, B, INPUTS), (B, HIDDEN), (B, HIDDEN))
-    ]
-    return draw[0].requires_grad_(), (draw[1], draw[2])
+    parts = LAYERS[cell].parts
+    x, *state = (
+        torch.randn(*shape, generator=generator, dtype=dtype) for shape in ((T, B, INPUTS), *[(B, HIDDEN)] * parts)
+    )
+    return x.requires_grad_(), tuple(state)
 
 
 def run_oracle(oracle, x, state):
-    outputs, (h, c) = oracle(x, (state[0][None], state[1][None]))
-    return outputs, (h[0], c[0])
+    stacked = tuple(part[None] for part in state)
+    outputs, last = oracle(x, stacked if len(state) == 2 else stacked[0])
+    return outputs, tuple(part[0] for part in (last if len(state) == 2 else [last]))
 
 
-def test_evaluation_is_bitwise_torchs_lstm():
-    layer, oracle = pair()
-    x, state = inputs()
+def by_steps(cell, layer, x, state, weight_hh):
+    outputs = []
+    for frame in x:
+        state = STEPS[cell](frame, state, layer.weight_ih, weight_hh, layer.bias_ih, layer.bias_hh)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
+
+
+def test_evaluation_is_bitwise_torchs(cell):
+    layer, oracle = pair(cell)
+    x, state = inputs(cell)
     with torch.no_grad():
         ours, theirs = layer.eval()(x, state), run_oracle(oracle.eval(), x, state)
-    assert ours[0].equal(theirs[0]) and ours[1][0].equal(theirs[1][0]) and ours[1][1].equal(theirs[1][1])
+    assert ours[0].equal(theirs[0])
+    assert all(one.equal(other) for one, other in zip(ours[1], theirs[1], strict=True))
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_without_dropout_are_torchs(training):
-    layer, oracle = pair(dropout=0.0, dtype=torch.float64)
+def test_gradients_without_dropout_are_torchs(cell, training):
+    layer, oracle = pair(cell, dropout=0.0, dtype=torch.float64)
     layer.train(training), oracle.train(training)
     for module, run in ((layer, layer), (oracle, lambda x, state: run_oracle(oracle, x, state))):
-        x, state = inputs(torch.float64)
-        outputs, (h, c) = run(x, state)
-        (outputs.sin().sum() + h.cos().sum() + c.sum()).backward()
+        x, state = inputs(cell, torch.float64)
+        outputs, last = run(x, state)
+        (outputs.sin().sum() + sum(part.cos().sum() for part in last)).backward()
         module.grad_of_x = x.grad
     torch.testing.assert_close(layer.grad_of_x, oracle.grad_of_x)
     for name, weight in layer.named_parameters():
         torch.testing.assert_close(weight.grad, getattr(oracle, f"{name}_l0").grad)
 
 
-def test_the_step_repeated_is_the_layer():
-    layer, _ = pair(dropout=0.0, dtype=torch.float64)
-    x, state = inputs(torch.float64)
-    outputs, last = layer(x, state)
-    by_steps = []
-    for frame in x:
-        state = lstm_step(frame, state, layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh)
-        by_steps.append(state[0])
-    torch.testing.assert_close(outputs, torch.stack(by_steps))
-    torch.testing.assert_close(last, state)
+def test_the_step_repeated_is_the_layer(cell):
+    layer, _ = pair(cell, dropout=0.0, dtype=torch.float64)
+    x, state = inputs(cell, torch.float64)
+    torch.testing.assert_close(layer(x, state), by_steps(cell, layer, x, state, layer.weight_hh))
 
 
-def test_one_mask_a_window_reaches_every_time_step():
+def test_one_mask_a_window_reaches_every_time_step(cell):
     """With the layer's own mask put into the plain step by hand, training outputs are equal; without, they are not."""
-    layer, _ = pair(dropout=0.5, dtype=torch.float64)
-    x, state = inputs(torch.float64)
+    layer, _ = pair(cell, dropout=0.5, dtype=torch.float64)
+    x, state = inputs(cell, torch.float64)
     outputs, _ = layer.train()(x, state, generator=torch.Generator().manual_seed(7))
-    mask = keep_mask((4 * HIDDEN, HIDDEN), 0.5, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    shape = (GATES[cell] * HIDDEN, HIDDEN)
+    mask = keep_mask(shape, 0.5, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     for weight, equal in ((layer.weight_hh * mask, True), (layer.weight_hh, False)):
-        step_state, by_steps = state, []
-        for frame in x:
-            step_state = lstm_step(frame, step_state, layer.weight_ih, weight, layer.bias_ih, layer.bias_hh)
-            by_steps.append(step_state[0])
-        assert torch.allclose(outputs, torch.stack(by_steps)) is equal
+        assert torch.allclose(outputs, by_steps(cell, layer, x, state, weight)[0]) is equal
 
 
-def test_the_gradient_reaches_the_raw_weight_and_is_zero_exactly_where_masked():
-    layer, _ = pair(dropout=0.5)
-    x, state = inputs()
+def test_the_gradient_reaches_the_raw_weight_and_is_zero_exactly_where_masked(cell):
+    layer, _ = pair(cell, dropout=0.5)
+    x, state = inputs(cell)
     layer.train()(x, state, generator=torch.Generator().manual_seed(7))[0].sum().backward()
-    mask = keep_mask((4 * HIDDEN, HIDDEN), 0.5, generator=torch.Generator().manual_seed(7))
+    mask = keep_mask((GATES[cell] * HIDDEN, HIDDEN), 0.5, generator=torch.Generator().manual_seed(7))
     assert (layer.weight_hh.grad != 0).equal(mask != 0)
     assert all((weight.grad != 0).any() for weight in layer.parameters())
 
 
-def test_gradcheck_with_the_mask_fixed():
-    layer, _ = pair(dropout=0.3, dtype=torch.float64)
-    x, state = inputs(torch.float64)
+def test_gradcheck_with_the_mask_fixed(cell):
+    layer, _ = pair(cell, dropout=0.3, dtype=torch.float64)
+    x, state = inputs(cell, torch.float64)
 
     def run(x, *weights):
-        outputs, (h, c) = torch.func.functional_call(
-            layer, dict(zip(dict(layer.named_parameters()), weights, strict=True)), (x, state),
-            {"generator": torch.Generator().manual_seed(7)},
-        )  # fmt: skip
-        return outputs, h, c
+        named = dict(zip(dict(layer.named_parameters()), weights, strict=True))
+        generator = {"generator": torch.Generator().manual_seed(7)}
+        outputs, last = torch.func.functional_call(layer, named, (x, state), generator)
+        return outputs, *last
 
     assert torch.autograd.gradcheck(run, (x, *layer.parameters()))
 
 
-def test_masks_are_fresh_in_training_and_absent_in_evaluation():
-    layer, _ = pair()
-    x, state = inputs()
+def test_masks_are_fresh_in_training_and_absent_in_evaluation(cell):
+    layer, _ = pair(cell)
+    x, state = inputs(cell)
     first, second = (layer.train()(x, state)[0] for _ in range(2))
     assert not first.equal(second)
     assert layer.eval()(x, state)[0].equal(layer(x, state)[0])
     layer.train()(x, state)[0].sum().backward()  # training after evaluation works
 
 
-def test_copies_pickles_and_states_behave_like_the_layer():
-    layer, _ = pair()
-    x, state = inputs()
+def test_copies_pickles_and_states_behave_like_the_layer(cell):
+    layer, _ = pair(cell)
+    x, state = inputs(cell)
     layer.train()(x, state)[0].sum().backward()  # copies work in mid-training too
-    saved = LSTMLayer(INPUTS, HIDDEN, 0.5)
+    saved = LAYERS[cell](INPUTS, HIDDEN, 0.5)
     saved.load_state_dict(layer.state_dict())
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), saved):
         assert twin.eval()(x, state)[0].equal(layer.eval()(x, state)[0])
@@ -128,3 +135,8 @@ def test_copies_pickles_and_states_behave_like_the_layer():
 def test_an_impossible_probability_is_refused():
     with pytest.raises(ValueError, match="weight_dropout is 1.0"):
         LSTMLayer(3, 3, 1.0)
+
+
+def test_the_common_base_is_not_a_layer():
+    with pytest.raises(AttributeError):
+        RecurrentLayer(3, 3)

@@ -165,7 +165,7 @@ def test_a_diverged_run_says_where_and_what_to_do():
     ({"epochs": 0}, "epochs is 0"), ({"lr": 0.0}, "lr is 0.0"), ({"lr": float("nan")}, "lr is nan"),
     ({"bptt": 2}, "bptt is 2"), ({"ar_weight": -1.0}, "ar_weight is -1.0"),
     ({"precision": "fp8"}, "precision is 'fp8'"),
-    ({"average_from": 1}, "average_from is 1"), ({"max_grad_norm": float("inf")}, "max_grad_norm is inf"),
+    ({"average_from": 0}, "average_from is 0"), ({"max_grad_norm": float("inf")}, "max_grad_norm is inf"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused_by_name(values, named):
     with pytest.raises(ValueError, match=named):

@@ -1,32 +1,119 @@
-"""``evaluate``: what a finished run reaches on held-out text."""
+"""``evaluate`` and ``tune-cache``: what a finished run reaches on held-out text, without and with the cache."""
 
 import argparse
+import json
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from awdlib.corpora import load_corpus
+import torch
+
+from awdlib import checkpoints
+from awdlib.cache import CacheConfig, sweep_flatness, target_probabilities
+from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import choose_device
 from awdlib.evaluation import evaluate
+from awdlib.model import LanguageModel
 from awdlib.runs import load_best, read_record
+
+TUNED = "cache.json"
+THETAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+COLUMNS = 10  # tuning reads the validation text in this many streams, each with a cache of its own
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the parser."""
     command = commands.add_parser("evaluate", help="perplexity of a run's best weights")
     command.set_defaults(command=_evaluate)
-    command.add_argument("run", type=Path, help="a run's folder")
+    _add_common(command)
     command.add_argument("--split", choices=("valid", "test"), default="test")
-    command.add_argument("--data", type=Path, help="folder that holds the corpus")
     command.add_argument("--batch-size", type=int, default=1, help="columns; 1 is exact, more is faster")
+    command.add_argument("--cache", action="store_true", help="mix in the continuous cache")
+    add_cache_options(command)
+
+    command = commands.add_parser("tune-cache", help="choose theta and lambda on the validation text")
+    command.set_defaults(command=_tune_cache)
+    _add_common(command)
+    command.add_argument("--window", type=int, default=500, help="positions remembered")
+    command.add_argument("--thetas", default=",".join(map(str, THETAS)), help="values to try, with commas between")
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", type=Path, help="a run's folder")
+    command.add_argument("--data", type=Path, help="folder that holds the corpus")
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    record = read_record(options.run)
-    corpus = load_corpus(record["corpus"]["name"], options.data)
+def add_cache_options(command: argparse.ArgumentParser) -> None:
+    """The cache's settings as options; where left out, tuned values count, else the defaults."""
+    command.add_argument("--window", type=int, help="positions that the cache remembers")
+    command.add_argument("--theta", type=float, help="flatness of the cache")
+    command.add_argument("--lambda", dest="weight", type=float, help="weight of the cache")
+    command.add_argument("--only-when-full", action="store_true", help="no cache until the window is full")
+
+
+def cache_settings(options: argparse.Namespace) -> CacheConfig:
+    """The settings given, over those that ``tune-cache`` left in the run's folder, over the defaults."""
+    path = options.run / TUNED
+    config = CacheConfig()
+    if path.exists():
+        tuned = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        config = CacheConfig(**tuned)
+    given = {"window": options.window, "flatness": options.theta, "weight": options.weight}
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(config, **given, only_when_full=options.only_when_full)
+
+
+def _load(options: argparse.Namespace) -> tuple[LanguageModel, Corpus]:
+    corpus = load_corpus(read_record(options.run)["corpus"]["name"], options.data)
     model, _ = load_best(options.run, corpus, choose_device(options.device))
-    loss = evaluate(model, corpus.split(options.split), options.batch_size)
-    floor = corpus.floor.get(options.split)
+    return model, corpus
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    model, corpus = _load(options)
+    tokens, floor = corpus.split(options.split), corpus.floor.get(options.split)
     beside = f", floor {floor:.2f}" if floor else ""
+    if options.cache:
+        config = cache_settings(options)
+        found = target_probabilities(model, tokens, config, options.batch_size)
+        loss = found.loss(config.weight)
+        print(
+            f"cache: window {config.window}, theta {config.flatness:g}, lambda {config.weight:g}; without it "
+            f"{options.split}: perplexity {math.exp(found.loss(0.0)):.2f}"
+        )
+    else:
+        loss = evaluate(model, tokens, options.batch_size)
     print(f"{options.split}: perplexity {math.exp(loss):.2f} ({loss:.4f} nats a token{beside})")
+    return 0
+
+
+def _tune_cache(options: argparse.Namespace) -> int:
+    try:
+        thetas = [float(text) for text in options.thetas.split(",")]
+    except ValueError:
+        raise ValueError(f"thetas is {options.thetas!r}; it must be numbers with commas between") from None
+    model, corpus = _load(options)
+    config = CacheConfig(window=options.window)
+    swept = sweep_flatness(model, corpus.valid, config, thetas, COLUMNS)
+    tried = [
+        (found.loss(weight := found.best_weight()), theta, weight) for theta, found in zip(thetas, swept, strict=True)
+    ]
+    for loss, theta, weight in tried:
+        print(f"theta {theta:<6g} best lambda {weight:.4f}  valid {math.exp(loss):.2f}")
+    loss, theta, weight = min(tried)
+    config = replace(config, flatness=theta, weight=round(weight, 4))
+    without = math.exp(swept[0].loss(0.0))
+    test = target_probabilities(model, corpus.test, config)
+    figures = {
+        "settings": asdict(config),
+        "valid": {"without": without, "with": math.exp(loss), "streams": COLUMNS},
+        "test": {"without": math.exp(test.loss(0.0)), "with": math.exp(test.loss(config.weight)), "streams": 1},
+        "tried": [{"theta": t, "lambda": w, "valid": math.exp(value)} for value, t, w in tried],
+        "torch": torch.__version__,
+    }
+    checkpoints.write_json(options.run / TUNED, figures)
+    print(f"best: theta {theta:g}, lambda {config.weight:g}: valid {without:.2f} -> {math.exp(loss):.2f}")
+    print(f"test, with what validation chose: {figures['test']['without']:.2f} -> {figures['test']['with']:.2f}")
+    print(f"kept in {options.run / TUNED}: 'evaluate RUN --cache' takes it from there")
     return 0

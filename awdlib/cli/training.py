@@ -1,4 +1,4 @@
-"""``train`` and ``presets``; the loop that every command which trains shares."""
+"""``train``, ``finetune`` and ``presets``; the loop that every command which trains shares."""
 
 import argparse
 import signal
@@ -14,10 +14,12 @@ from tqdm import tqdm
 from awdlib.allocator import keep_freed_memory
 from awdlib.corpora import CORPORA, Corpus, load_corpus
 from awdlib.environment import choose_device
+from awdlib.model import ModelConfig
 from awdlib.presets import PRESETS, Preset
-from awdlib.runs import CHECKPOINT, Run, resume
+from awdlib.runs import CHECKPOINT, Run, read_record, resume, start_finetuning
 from awdlib.settings import apply_settings, suggest
 from awdlib.training import EpochRecord, Training, start
+from awdlib.training_config import TrainConfig, finetuning
 
 INTERRUPTED = 130
 
@@ -37,6 +39,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a setting")
     command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
 
+    command = commands.add_parser("finetune", help="fine-tune a finished run into a new one")
+    command.set_defaults(command=_finetune)
+    command.add_argument("run", type=Path, help="the run to start from; it is left as it is")
+    command.add_argument("--epochs", type=int, default=500, help="at most; the trigger's criterion may end it earlier")
+    command.add_argument("--out", type=Path, help="the new run's folder (default: RUN-finetuned)")
+    command.add_argument("--data", type=Path, help="folder that holds the corpus")
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
+    command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
+
     command = commands.add_parser("presets", help="list the presets")
     command.set_defaults(command=_presets)
 
@@ -50,6 +62,22 @@ def _train(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs") / f"{options.preset}-{corpus.name}-{preset.training.seed}"
     training = _training(options, preset, corpus, folder, device)
     run = Run(folder, corpus, training, options.preset, options.checkpoint_minutes)
+    return follow(run)
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    keep_freed_memory()
+    parent, device = read_record(options.run), choose_device(options.device)
+    corpus = load_corpus(parent["corpus"]["name"], options.data)
+    folder = options.out or options.run.with_name(f"{options.run.name}-finetuned")
+    if _goes_on(options.resume, folder):
+        model, config = ModelConfig(**parent["model"]), TrainConfig(**parent["training"])
+        training = resume(folder, corpus, model, finetuning(config, options.epochs), device)
+        print(f"resuming {folder} in epoch {training.epoch}, after {training.updates:,} updates")
+    else:
+        training = start_finetuning(options.run, corpus, options.epochs, device)
+    origin = {"run": options.run.name, "best_epoch": parent["best_epoch"], "perplexity": parent["final_perplexity"]}
+    run = Run(folder, corpus, training, parent["preset"], options.checkpoint_minutes, parent=origin)
     return follow(run)
 
 
@@ -85,17 +113,22 @@ def _preset(options: argparse.Namespace) -> Preset:
 def _training(
     options: argparse.Namespace, preset: Preset, corpus: Corpus, folder: Path, device: torch.device
 ) -> Training:
-    """A fresh training, or the folder's own; never one over the other."""
+    """A fresh training, or the folder's own."""
+    if not _goes_on(options.resume, folder):
+        return start(preset.model, preset.training, device)
+    training = resume(folder, corpus, preset.model, preset.training, device)
+    print(f"resuming {folder} in epoch {training.epoch}, after {training.updates:,} updates")
+    return training
+
+
+def _goes_on(wanted: bool, folder: Path) -> bool:
+    """Whether a run goes on from the folder's checkpoint; never over one that is there unasked."""
     there = (folder / CHECKPOINT).exists()
-    if options.resume and there:
-        training = resume(folder, corpus, preset.model, preset.training, device)
-        print(f"resuming {folder} in epoch {training.epoch}, after {training.updates:,} updates")
-        return training
-    if there:
+    if there and not wanted:
         raise ValueError(f"{folder} already holds a run: add --resume to go on with it, or name another --out")
-    if options.resume:
+    if wanted and not there:
         print(f"{folder} holds no checkpoint: starting from the beginning")
-    return start(preset.model, preset.training, device)
+    return there
 
 
 def _introduce(run: Run) -> None:

@@ -1,0 +1,104 @@
+"""How a model is trained: every setting, validated when made."""
+
+import math
+from dataclasses import dataclass, replace
+
+from awdlib.batches import WindowLengths
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained. Defaults: the paper's for Penn Treebank.
+
+    Args:
+        epochs: passes over the training set.
+        batch_size: columns that are trained on side by side.
+        eval_batch_size: columns in validation; testing reads one single stream.
+        bptt: nominal window in tokens.
+        variable_windows: whether window lengths are random (`WindowLengths`), the learning rate scaled to each.
+        lr: learning rate at a window of ``bptt`` tokens.
+        max_grad_norm: the gradient's global norm is clipped to this.
+        weight_decay: L2 coefficient on every parameter.
+        ar_weight: alpha, of activation regularization.
+        tar_weight: beta, of temporal activation regularization.
+        patience: n of the non-monotone trigger, in epochs.
+        lr_decay: "none" for NT-ASGD; "plateau" for SGD whose learning rate is multiplied by ``decay_factor`` where
+            NT-ASGD would begin to average (the ablation's row without NT-ASGD); "schedule" for SGD that multiplies it
+            after every epoch beyond ``decay_after`` (Zaremba et al. 2014). With the last two nothing is averaged.
+        decay_factor: see ``lr_decay``.
+        decay_after: epochs at the full learning rate under "schedule".
+        sum_over_time: the gradient is that of the loss averaged over the batch and summed over time (Zaremba et al.
+            2014); the clip acts on it.
+        average_from: begin to average at the start of this epoch if the trigger has not fired by then: for budgets
+            of a few epochs, too short for the trigger; 1 for fine-tuning. None leaves it to the trigger alone.
+        stop_on_trigger: end the run where the criterion holds (fine-tuning).
+        longest_window: no window is longer, in tokens (fine-tuning: ``bptt + 10``); None for no limit.
+        precision: "fp32", or "bf16" for autocast with weights, averages, softmax and penalties in fp32.
+        seed: of the initial weights, the masks and the window lengths.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    epochs: int = 750
+    batch_size: int = 40
+    eval_batch_size: int = 10
+    bptt: int = 70
+    variable_windows: bool = True
+    lr: float = 30.0
+    max_grad_norm: float = 0.25
+    weight_decay: float = 1.2e-6
+    ar_weight: float = 2.0
+    tar_weight: float = 1.0
+    patience: int = 5
+    lr_decay: str = "none"
+    decay_factor: float = 0.5
+    decay_after: int = 0
+    sum_over_time: bool = False
+    average_from: int | None = None
+    stop_on_trigger: bool = False
+    longest_window: int | None = None
+    precision: str = "fp32"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("lr", "max_grad_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
+        for name in ("weight_decay", "ar_weight", "tar_weight", "patience", "seed", "decay_after"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be zero or positive, and finite")
+        if self.average_from is not None and self.average_from < 1:
+            raise ValueError(f"average_from is {self.average_from}; averaging can begin with epoch 1 at the earliest")
+        if self.lr_decay not in ("none", "plateau", "schedule"):
+            raise ValueError(f"lr_decay is {self.lr_decay!r}; it must be 'none', 'plateau' or 'schedule'")
+        if self.lr_decay != "none" and self.average_from is not None:
+            raise ValueError(
+                f"lr_decay is {self.lr_decay!r} and average_from {self.average_from}: choose one of the two"
+            )
+        if not 0 < self.decay_factor <= 1:
+            raise ValueError(f"decay_factor is {self.decay_factor}; it must lie in (0, 1]")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision is {self.precision!r}; it must be 'fp32' or 'bf16'")
+        self.window_lengths()  # checks bptt
+
+    def window_lengths(self) -> WindowLengths:
+        """The distribution that windows are drawn from."""
+        if self.variable_windows:
+            return WindowLengths(bptt=self.bptt, maximum=self.longest_window)
+        return WindowLengths(bptt=self.bptt, short_probability=0, spread=0, minimum=1)
+
+
+def finetuning(config: TrainConfig, epochs: int) -> TrainConfig:
+    """The original code's fine-tuning of a trained model: average from the first step, end at the same criterion.
+
+    Args:
+        config: of the run that is fine-tuned; its learning rate, window and penalties are kept.
+        epochs: at most this many.
+    """
+    return replace(
+        config, epochs=epochs, lr_decay="none", average_from=1, stop_on_trigger=True, longest_window=config.bptt + 10
+    )
