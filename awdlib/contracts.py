@@ -9,12 +9,13 @@ The field's recurring defect is a regularizer that is silently inactive: no erro
 fails for one such defect and says what to look at.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 STANDARD_ERRORS = 5  # a correct implementation strays further about once in two million draws
 
@@ -70,6 +71,31 @@ def check_weight_dropout(function: Dropout, p: float = 0.5) -> Report:
     return check_mask(function, p, shape=(80, 20), shared={}, separate={0: "rows", 1: "columns"})
 
 
+Penalty = Callable[[Tensor, float], Tensor]
+
+
+def check_activation_regularization(function: Penalty) -> Report:
+    """Look whether ``function(output, weight)`` is weight x mean of squares, for output (seq_len, batch, features)."""
+    return _guarded(lambda: _look_at_penalty(function, lambda h: h.square().mean()))
+
+
+def check_temporal_activation_regularization(function: Penalty) -> Report:
+    """Look whether ``function(output, weight)`` is weight x mean of squared steps from one time to the next."""
+    return _guarded(lambda: _look_at_penalty(function, lambda h: (h[1:] - h[:-1]).square().mean()))
+
+
+def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p: float = 0.5) -> Report:
+    """Look whether a recurrent layer drops its hidden-to-hidden weights, once a window, and only in training.
+
+    Args:
+        make: ``make(p)`` gives a layer with drop probability p, called as ``layer(x)`` with x of shape
+            (seq_len, batch, input_size) from a zero state; what it returns begins with the outputs, as nn.LSTM's does.
+        input_size: features that the layer reads.
+        p: probability to try.
+    """
+    return _guarded(lambda: _look_at_weight_drop(make, input_size, p))
+
+
 def check_mask(
     function: Dropout, p: float, shape: tuple[int, ...], shared: dict[int, str], separate: dict[int, str]
 ) -> Report:
@@ -82,14 +108,19 @@ def check_mask(
         shared: dimension → what shares one decision along it.
         separate: dimension → what has decisions of its own along it.
     """
+    return _guarded(lambda: _look(function, p, shape, shared, separate))
+
+
+def _guarded(look: Callable[[], Iterator[Promise]]) -> Report:
+    """Collect promises, from a fixed random state that is put back; a failure of the reader's code is a broken one."""
     found: list[Promise] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1234)
         try:
-            found.extend(_look(function, p, shape, shared, separate))
+            found.extend(look())
         except Exception as error:  # a reader's code may fail in any way: say how, instead of a traceback
             hint = f"it raised {type(error).__name__}: {error}"
-            found.append(Promise(f"runs on a tensor of shape {shape} in double precision", False, hint))
+            found.append(Promise("runs to the end", False, hint))
     return Report(tuple(found))
 
 
@@ -145,3 +176,67 @@ def _gradient(function: Dropout, x: Tensor, p: float) -> Promise:
         reaches = torch.allclose(gradient, (out / x).detach())
     return Promise("lets the gradient through where it keeps, and only there", reaches,
                    "multiply the tensor itself, not a detached copy or its .data")  # fmt: skip
+
+
+def _look_at_penalty(function: Penalty, closed_form: Callable[[Tensor], Tensor]) -> Iterator[Promise]:
+    output = torch.randn(7, 3, 5, dtype=torch.float64, requires_grad=True)
+    expected = 2.5 * closed_form(output)
+    value = function(output, 2.5)
+    hint = f"{value.item():.4f} where {expected.item():.4f} was due: mean or sum? squares? which elements?"
+    yield Promise("has the value of the closed form", torch.allclose(value, expected), hint)
+    nothing = float(function(output.detach(), 0.0)) == 0.0
+    yield Promise("is nothing at weight 0", nothing, "multiply by the weight")
+    (wanted,) = torch.autograd.grad(expected, output)
+    given = torch.autograd.grad(value, output, allow_unused=True)[0] if value.requires_grad else None
+    yield Promise("its gradient reaches the output", given is not None and torch.allclose(given, wanted),
+                  "compute it from the output itself, not from a detached copy")  # fmt: skip
+    still = torch.ones(7, 3, 5, dtype=torch.float64)
+    same = torch.allclose(function(still, 2.5), 2.5 * closed_form(still))
+    yield Promise("is right on an output that never changes", same, "a constant output has no steps, and has a size")
+
+
+def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p: float) -> Iterator[Promise]:
+    layer = make(p).train()
+    x = torch.randn(9, 1, input_size).expand(9, 2, input_size)  # two sequences that are the same
+
+    def outputs(module: nn.Module) -> Tensor:
+        result = module(x)
+        return result if isinstance(result, Tensor) else result[0]
+
+    first, second = outputs(layer), outputs(layer)
+    yield Promise("drops something in training", not first.equal(second), "two windows came out the same: the masked "
+                  "weight is not the one that the layer computes with")  # fmt: skip
+    yield Promise("leaves the way from input to state alone", first[0].equal(second[0]), "from a zero state the first "
+                  "step does not see the hidden-to-hidden weights, and still it changed")  # fmt: skip
+    yield Promise("one mask for all sequences", torch.allclose(first[:, 0], first[:, 1]), "two equal sequences differ")
+    evaluated = outputs(layer.eval())
+    yield Promise("does nothing in evaluation", evaluated.equal(outputs(layer)), "look at `training`")
+    twin = make(0.0).eval()
+    twin.load_state_dict(layer.state_dict(), strict=False)
+    yield Promise("in evaluation computes with the raw weights", torch.allclose(evaluated, outputs(twin)),
+                  "a layer without dropout and the same weights gives something else")  # fmt: skip
+    yield from _look_at_raw_weight(layer.train(), outputs, p)
+    copied = outputs(copy.deepcopy(layer).eval())
+    yield Promise("can be copied", copied.equal(evaluated), "copy.deepcopy gives a layer that computes something else")
+
+
+def _look_at_raw_weight(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], p: float) -> Iterator[Promise]:
+    """Whether the trained parameter gets a gradient, which is zero where this window's one mask is."""
+    layer.zero_grad()
+    loss = outputs(layer).square().sum()
+    gradients = []
+    if loss.requires_grad:
+        loss.backward()
+        size = outputs(layer).shape[-1]
+        square = [weight for weight in layer.parameters() if weight.dim() == 2 and weight.shape[1] == size]
+        gradients = [weight.grad for weight in square if weight.grad is not None]
+    shares = [(gradient == 0).double().mean().item() for gradient in gradients]
+    dropped = max(shares, default=1.0)
+    yield Promise("the gradient reaches the raw weights", dropped < 1.0, "no parameter of the hidden-to-hidden shape "
+                  "gets one: after an update nothing would have been learned")  # fmt: skip
+    entries = max((gradient.numel() for gradient in gradients), default=1)
+    near = abs(dropped - p) <= STANDARD_ERRORS * math.sqrt(p * (1 - p) / entries)
+    hint = (
+        f"{dropped:.0%} of the gradient is zero and p is {p:g}: with one mask a window it is the dropped entries alone"
+    )
+    yield Promise("one mask for all time steps", near, hint)
