@@ -55,8 +55,8 @@ serve: book  ## build the book and serve it on this machine (PORT=8000)
 refresh: env  ## run the chapters again and store their outputs
 	@$(BIN)/python book/_tools/refresh.py
 
-lint: env  ## check style: ruff, over modules and notebooks
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: env  ## check style and types: ruff over modules and notebooks, mypy over the library
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 format: env  ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

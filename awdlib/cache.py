@@ -165,7 +165,8 @@ def sweep_flatness(
         columns = batchify(tokens, batch_size).to(model.embedding.device)
         settings = [replace(config, flatness=flatness) for flatness in flatnesses]
         caches = [[_History(s.window, s.flatness, s.only_when_full) for _ in range(batch_size)] for s in settings]
-        states, parts = None, [[] for _ in settings]
+        states = None
+        parts: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in settings]
         for inputs, targets in fixed_windows(columns, seq_len):
             logits, states, raw, _ = model(inputs, states)
             log_p = at_least_single(logits).log_softmax(-1).gather(-1, targets[..., None])[..., 0]

@@ -142,7 +142,7 @@ def _look(
     yield Promise("scales what it keeps by 1/(1 - p)", torch.allclose(mask[mask != 0], mask.new_tensor(scale)),
                   "the expectation must not change: multiply what is kept by 1/(1 - p), in training")  # fmt: skip
     for dim, name in shared.items():
-        same = (kept == kept.narrow(dim, 0, 1)).all().item()
+        same = bool((kept == kept.narrow(dim, 0, 1)).all())
         yield Promise(f"one decision for all {name}", same, f"the mask needs size 1 in dimension {dim}")
     for dim, name in separate.items():
         differ = not (kept == kept.narrow(dim, 0, 1)).all().item()

@@ -8,7 +8,7 @@ Merity et al. 2017, sections 2 to 4; where paper and original code differ, this 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from awdlib.dropout import embedding_dropout, locked_dropout, ordinary_dropout, require_probability
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
-from awdlib.recurrent import LAYERS, State
+from awdlib.recurrent import LAYERS, RecurrentLayer, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class LanguageModel(nn.Module):
 
     def initial_states(self, batch_size: int) -> list[State]:
         """Zero states, one a layer, on the model's device."""
-        return [layer.initial_state(batch_size) for layer in self.layers]
+        return [cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers]
 
     def forward(
         self, tokens: Tensor, states: Sequence[State] | None = None, *, generator: torch.Generator | None = None
@@ -134,7 +134,8 @@ class LanguageModel(nn.Module):
         if tokens.dim() != 2 or tokens.numel() == 0:
             raise ValueError(f"tokens has shape {tuple(tokens.shape)}; a window is (seq_len, batch), neither of them 0")
         states = self.initial_states(tokens.shape[1]) if states is None else states
-        config, dropping = self.config, {"training": self.training, "generator": generator}
+        config = self.config
+        dropping: dict[str, Any] = {"training": self.training, "generator": generator}
         dropout = locked_dropout if config.locked else ordinary_dropout
 
         words = embedding_dropout(self.embedding, config.dropout_embedding, **dropping)

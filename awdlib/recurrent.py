@@ -6,6 +6,7 @@ through torch's fused kernels.
 
 import math
 import warnings
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -66,13 +67,13 @@ def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias
     return ((1 - z) * n + z * h,)
 
 
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(nn.Module, ABC):
     """One recurrent layer whose hidden-to-hidden matrix is dropped entry by entry, one mask for a whole window.
 
     Merity et al. 2017, section 2. The raw ``weight_hh`` is the parameter; each training forward multiplies it with a
     fresh mask, and the gradient flows back through that product. Biases and ``weight_ih`` are never dropped. In
-    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. Each cell adds
-    ``kernel(x, state, weights)``, torch's function for a whole window: use `LSTMLayer` or `GRULayer`.
+    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. Use `LSTMLayer`
+    or `GRULayer`.
 
     Args:
         input_size: features of the input.
@@ -123,8 +124,12 @@ class RecurrentLayer(nn.Module):
         """
         weight_hh = weight_dropout(self.weight_hh, self.weight_dropout, self.training, generator=generator)
         stacked = tuple(part.unsqueeze(0) for part in state)  # torch counts layers in front
-        outputs, *stacked = self.kernel(x, stacked, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh])
-        return outputs, tuple(part.squeeze(0) for part in stacked)
+        outputs, *last = self.kernel(x, stacked, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh])
+        return outputs, tuple(part.squeeze(0) for part in last)
+
+    @abstractmethod
+    def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        """torch's function for a whole window: the outputs, then each part of the state."""
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, weight_dropout={self.weight_dropout}"

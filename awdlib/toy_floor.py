@@ -53,21 +53,23 @@ class Arcs:
             ValueError: the probabilities of a state do not sum to one, or a state has no line.
         """
         rules = _read_rules(grammar)
-        rows, states = [], ["document"]
+        rows: list[tuple[int, int, str, float]] = []
+        states = ["document"]
         for state in states:  # grows while it is read: a state is listed when a word first leads to it
-            for probability, word_class, destination in _ways_to_write(rules, state):
-                if destination not in states:
-                    states.append(destination)
-                rows.append((states.index(state), states.index(destination), word_class, probability))
-        source, destination, names, probability = zip(*rows, strict=True)
+            for probability, word_class, follower in _ways_to_write(rules, state):
+                if follower not in states:
+                    states.append(follower)
+                rows.append((states.index(state), states.index(follower), word_class, probability))
+        names = [name for _, _, name, _ in rows]
+        source, destination, chances = (np.array([row[column] for row in rows]) for column in (0, 1, 3))
         classes = sorted(set(names))
         return cls(
             states=states,
             classes=classes,
-            source=np.array(source),
-            destination=np.array(destination),
+            source=source,
+            destination=destination,
             word_class=np.array([classes.index(name) for name in names]),
-            probability=np.array(probability),
+            probability=chances,
         )
 
 
@@ -238,7 +240,7 @@ class ExactPredictor:
                 emits = np.array([[float(name == "name") for name in arcs.classes]] * len(self.topic_prior))
             else:
                 emits = self.emission[:, :, self.index[word]]  # [topics, classes]
-            able = np.flatnonzero(emits.any(axis=0)[arcs.word_class])
+            able = np.flatnonzero(np.any(emits, axis=0)[arcs.word_class])
             weight = arcs.probability[able] * emits[:, arcs.word_class[able]]
             arrives = np.eye(len(arcs.states))[arcs.destination[able]]
             self._step_cache[word] = (arcs.source[able], weight, arrives)

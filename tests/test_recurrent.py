@@ -138,5 +138,5 @@ def test_an_impossible_probability_is_refused():
 
 
 def test_the_common_base_is_not_a_layer():
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError, match="abstract"):
         RecurrentLayer(3, 3)

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
-from awdlib.cli import evaluating, training
+from awdlib.cli import comparing, evaluating, generating, training
 from awdlib.cli.training import INTERRUPTED
 
 
@@ -37,6 +37,6 @@ class _OneLineParser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="python -m awdlib", description="AWD-LSTM, piece by piece.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (training, evaluating):
+    for group in (training, evaluating, generating, comparing):
         group.add_commands(commands)
     return parser

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from awdlib.ablation import NOT_FINE_TUNED, ROWS, Cell, Finetune, Table, collect, is_finished, open_cell, plan
+from awdlib.ablation import NOT_FINE_TUNED, ROWS, Cell, Table, collect, is_finished, open_cell, plan
 from awdlib.allocator import keep_freed_memory
 from awdlib.checkpoints import write_atomically
 from awdlib.cli.training import INTERRUPTED, _consume, _interrupts, _introduce, _preset
 from awdlib.corpora import CORPORA, load_corpus
 from awdlib.environment import choose_device
 from awdlib.runs import Run, read_record
-
-FINETUNE: Finetune | None = None  #: what makes the runs of the row ``fine-tuned``
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -47,12 +45,10 @@ def _ablate(options: argparse.Namespace) -> int:
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
     folder = options.out or Path("runs") / f"ablation-{options.preset}-{corpus.name}"
     cells = plan(preset, rows, seeds, corpus)
-    if "fine-tuned" in rows and FINETUNE is None:
-        raise ValueError("row 'fine-tuned' needs fine-tuning, which this version lacks: leave the row out")
     waiting = [cell for cell in cells if not is_finished(cell, folder, options.preset)]
     print(f"{folder}: {len(cells)} runs, {len(cells) - len(waiting)} of them finished")
     for cell in waiting:
-        if not _follow(cell, open_cell(cell, folder, corpus, options.preset, device, FINETUNE)):
+        if not _follow(cell, open_cell(cell, folder, corpus, options.preset, device)):
             print("interrupted; run the same command again to go on")
             return INTERRUPTED
     _publish(folder, collect(folder))
@@ -75,11 +71,11 @@ def _follow(cell: Cell, run: Run) -> bool:
 
 def _publish(folder: Path, table: Table) -> None:
     """Print the table, and write it as text, as CSV and as a picture."""
-    from awdlib.figures.ablation import ablation_figure
+    from awdlib.figures.ablation import ablation_figure, as_csv, as_text
 
-    print(f"\n{table.as_text()}")
-    write_atomically(folder / "table.txt", table.as_text().encode())
-    write_atomically(folder / "table.csv", table.as_csv().encode())
+    print(f"\n{as_text(table)}")
+    write_atomically(folder / "table.txt", as_text(table).encode())
+    write_atomically(folder / "table.csv", as_csv(table).encode())
     _draw(folder / "table.png", lambda: ablation_figure(table))
     print(f"table: {folder / 'table.txt'}, also as .csv")
 

@@ -1,7 +1,6 @@
 """``evaluate`` and ``tune-cache``: what a finished run reaches on held-out text, without and with the cache."""
 
 import argparse
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,13 +9,13 @@ import torch
 
 from awdlib import checkpoints
 from awdlib.cache import CacheConfig, sweep_flatness, target_probabilities
+from awdlib.cli.cache_options import TUNED, add_cache_options, cache_settings
 from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import choose_device
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel
 from awdlib.runs import load_best, read_record
 
-TUNED = "cache.json"
 THETAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 COLUMNS = 10  # tuning reads the validation text in this many streams, each with a cache of its own
 
@@ -28,8 +27,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_common(command)
     command.add_argument("--split", choices=("valid", "test"), default="test")
     command.add_argument("--batch-size", type=int, default=1, help="columns; 1 is exact, more is faster")
-    command.add_argument("--cache", action="store_true", help="mix in the continuous cache")
     add_cache_options(command)
+    command.add_argument("--only-when-full", action="store_true", help="no cache until its window is full")
 
     command = commands.add_parser("tune-cache", help="choose theta and lambda on the validation text")
     command.set_defaults(command=_tune_cache)
@@ -44,26 +43,6 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
-def add_cache_options(command: argparse.ArgumentParser) -> None:
-    """The cache's settings as options; where left out, tuned values count, else the defaults."""
-    command.add_argument("--window", type=int, help="positions that the cache remembers")
-    command.add_argument("--theta", type=float, help="flatness of the cache")
-    command.add_argument("--lambda", dest="weight", type=float, help="weight of the cache")
-    command.add_argument("--only-when-full", action="store_true", help="no cache until the window is full")
-
-
-def cache_settings(options: argparse.Namespace) -> CacheConfig:
-    """The settings given, over those that ``tune-cache`` left in the run's folder, over the defaults."""
-    path = options.run / TUNED
-    config = CacheConfig()
-    if path.exists():
-        tuned = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        config = CacheConfig(**tuned)
-    given = {"window": options.window, "flatness": options.theta, "weight": options.weight}
-    given = {name: value for name, value in given.items() if value is not None}
-    return replace(config, **given, only_when_full=options.only_when_full)
-
-
 def _load(options: argparse.Namespace) -> tuple[LanguageModel, Corpus]:
     corpus = load_corpus(read_record(options.run)["corpus"]["name"], options.data)
     model, _ = load_best(options.run, corpus, choose_device(options.device))
@@ -71,11 +50,12 @@ def _load(options: argparse.Namespace) -> tuple[LanguageModel, Corpus]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    config = cache_settings(options)
     model, corpus = _load(options)
     tokens, floor = corpus.split(options.split), corpus.floor.get(options.split)
     beside = f", floor {floor:.2f}" if floor else ""
-    if options.cache:
-        config = cache_settings(options)
+    if config is not None:
+        config = replace(config, only_when_full=options.only_when_full)
         found = target_probabilities(model, tokens, config, options.batch_size)
         loss = found.loss(config.weight)
         print(
@@ -105,15 +85,16 @@ def _tune_cache(options: argparse.Namespace) -> int:
     config = replace(config, flatness=theta, weight=round(weight, 4))
     without = math.exp(swept[0].loss(0.0))
     test = target_probabilities(model, corpus.test, config)
+    reached = {"without": math.exp(test.loss(0.0)), "with": math.exp(test.loss(config.weight)), "streams": 1}
     figures = {
         "settings": asdict(config),
         "valid": {"without": without, "with": math.exp(loss), "streams": COLUMNS},
-        "test": {"without": math.exp(test.loss(0.0)), "with": math.exp(test.loss(config.weight)), "streams": 1},
+        "test": reached,
         "tried": [{"theta": t, "lambda": w, "valid": math.exp(value)} for value, t, w in tried],
         "torch": torch.__version__,
     }
     checkpoints.write_json(options.run / TUNED, figures)
     print(f"best: theta {theta:g}, lambda {config.weight:g}: valid {without:.2f} -> {math.exp(loss):.2f}")
-    print(f"test, with what validation chose: {figures['test']['without']:.2f} -> {figures['test']['with']:.2f}")
+    print(f"test, with what validation chose: {reached['without']:.2f} -> {reached['with']:.2f}")
     print(f"kept in {options.run / TUNED}: 'evaluate RUN --cache' takes it from there")
     return 0

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import torch
 
-from awdlib.cache import CacheConfig
+from awdlib.cli.cache_options import add_cache_options, cache_settings
 from awdlib.corpora import EOS, load_corpus
 from awdlib.environment import choose_device
 from awdlib.generation import generate
 from awdlib.runs import load_best, read_record
-
-CACHE_OPTIONS = {"window": "--window", "flatness": "--theta", "weight": "--lambda"}
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -26,16 +24,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest words only")
     command.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest words that have probability P")
     command.add_argument("--seed", type=int, default=1, help="the same seed writes the same text")
-    command.add_argument("--cache", action="store_true", help="mix in a continuous cache of the words so far")
-    command.add_argument("--window", type=int, help="words that the cache remembers")
-    command.add_argument("--theta", type=float, dest="flatness", help="how much the cache looks at likeness of states")
-    command.add_argument("--lambda", type=float, dest="weight", help="share of the cache in the probability")
+    add_cache_options(command)
     command.add_argument("--data", type=Path, help="folder that holds the corpus")
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def _generate(options: argparse.Namespace) -> int:
-    cache, generator = _cache(options), _generator(options.seed)
+    cache, generator = cache_settings(options), _generator(options.seed)
     record = read_record(options.run)
     corpus = load_corpus(record["corpus"]["name"], options.data)
     model, _ = load_best(options.run, corpus, choose_device(options.device))
@@ -48,15 +43,8 @@ def _generate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _cache(options: argparse.Namespace) -> CacheConfig | None:
-    given = {name: getattr(options, name) for name in CACHE_OPTIONS if getattr(options, name) is not None}
-    if given and not options.cache:
-        raise ValueError(f"{CACHE_OPTIONS[next(iter(given))]} is a setting of the cache, which is off: add --cache")
-    return CacheConfig(**given) if options.cache else None
-
-
 def _generator(seed: int) -> torch.Generator:
-    """On the processor whatever the model runs on, so that a seed writes the same text everywhere."""
+    """On the processor whatever the model runs on, so that a seed draws the same numbers everywhere."""
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed is {seed}; it must lie in [0, 2**63)")
     return torch.Generator().manual_seed(seed)

@@ -93,8 +93,8 @@ def follow(run: Run) -> int:
     final = run.finish()
     floor = run.corpus.floor.get("test")
     beside = f" (floor {floor:.2f})" if floor else ""
-    best = run.training.best_epoch().epoch
-    print(f"best epoch {best}: valid {final['valid']:.2f}, test {final['test']:.2f}{beside}")
+    best = min(run.training.history, key=lambda record: record.valid_loss)
+    print(f"best epoch {best.epoch}: valid {final['valid']:.2f}, test {final['test']:.2f}{beside}")
     print(f"record: {run.folder / 'record.json'}")
     return 0
 

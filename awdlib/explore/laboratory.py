@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +37,7 @@ class Progress:
     message: str = ""
 
 
-LabFunction = Callable[..., Iterator[Any]]
+LabFunction = Callable[..., Generator[Any, None, None]]
 
 
 def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: str = "", **controls: Control) -> Lab:
@@ -71,7 +71,8 @@ class Lab:
         self.function, self.controls = function, controls
         self.title, self.look_for, self.chapter = title, look_for, chapter
         self.values = {name: control.value for name, control in controls.items()}
-        self._cancelled, self._thread = threading.Event(), None
+        self._cancelled = threading.Event()
+        self._thread: threading.Thread | None = None
         self.result = self.run(**self.values)
 
     def run(self, **values: Any) -> Any:
@@ -140,7 +141,7 @@ class Lab:
 
 
 def follow(
-    items: Iterator[Any], cancelled: threading.Event, progress: Callable[[Progress], None], show: Callable[[Any], None]
+    items: Generator[Any, None, None], cancelled: threading.Event, progress: Callable[[Progress], None], show: Callable[[Any], None]
 ) -> tuple[Any, bool]:
     """Consume a lab's generator.
 

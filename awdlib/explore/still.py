@@ -54,7 +54,7 @@ def draw(tree: dict[str, Any], height: int) -> Any:
     from matplotlib.figure import Figure
 
     with style.use_style(), rc_context({"font.size": 9.5}):
-        figure = Figure(figsize=(PIXELS_WIDE / DPI, height / DPI), layout="none")
+        figure = Figure(figsize=(PIXELS_WIDE / DPI, height / DPI), layout="none")  # type: ignore[arg-type]  # its stubs forget "none"
         layout, panels = tree["layout"], {}
         for number, trace in enumerate(tree["data"]):
             key = (trace.get("xaxis", "x"), trace.get("yaxis", "y"))
@@ -200,6 +200,6 @@ def _annotate(figure: Any, panels: dict[tuple[str, str], Any], note: dict[str, A
         transform=where,
         fontsize=8.5,
         color=_opaque(note.get("font", {}).get("color", style.INK)),
-        ha={"left": "left", "right": "right"}.get(note.get("xanchor"), "center"),
-        va={"top": "top", "bottom": "bottom"}.get(note.get("yanchor"), "center"),
+        ha={"left": "left", "right": "right"}.get(str(note.get("xanchor")), "center"),
+        va={"top": "top", "bottom": "bottom"}.get(str(note.get("yanchor")), "center"),
     )

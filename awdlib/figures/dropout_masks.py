@@ -181,7 +181,7 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
             last = epochs[-1]
         ax.axhline(floor, color=colour("floor"), linestyle="--")
         ax.text(1, floor, " floor: what the grammar itself reaches", color=colour("floor"), va="bottom", fontsize=10)
-        label_ends(ax, last, [(np.mean(values), names[arm], inks[arm]) for arm, values in ends.items()])
+        label_ends(ax, last, [(float(np.mean(values)), names[arm], inks[arm]) for arm, values in ends.items()])
         perplexity_axis(ax)
         ax.set_ylabel("validation perplexity")
         plt.close(figure)

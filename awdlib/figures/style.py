@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
-
-Figure = TypeVar("Figure")
+from typing import Any
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#5b6672", "#dde2e8", "#ffffff"
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY = "#0b69a8", "#bf4b08", "#08775a", "#a83f7d", "#8a6100", "#3d8fc6"
@@ -71,7 +69,7 @@ def fade(hex_colour: str, alpha: float) -> str:
     return f"rgba({red}, {green}, {blue}, {alpha:g})"
 
 
-def describe(figure: Figure, sentence: str) -> Figure:
+def describe(figure: Any, sentence: str) -> Any:
     """Attach the text alternative to a plotly or matplotlib figure, and return the figure.
 
     Args:
@@ -138,7 +136,8 @@ def use_style() -> Iterator[None]:
     """Draw with the book's matplotlib settings inside a ``with`` block; nothing outside it changes."""
     import matplotlib
 
-    with matplotlib.rc_context(matplotlib_rc()):
+    settings: Any = matplotlib_rc()
+    with matplotlib.rc_context(settings):
         yield
 
 

@@ -1,0 +1,77 @@
+"""Learning curves of several runs in one picture, from their records."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from awdlib.figures.style import CYCLE, MUTED, PAPER, colour, describe, label_ends, perplexity_axis, use_style
+
+
+def comparison_figure(records: Mapping[str, dict[str, Any]], title: str = "") -> Any:
+    """Validation (solid) and training perplexity (dotted) by epoch of several runs (matplotlib).
+
+    A ring marks the epoch after which a run began to average. The floor is drawn if all runs are of one corpus and it
+    is known.
+
+    Args:
+        records: name -> record of the run (`awdlib.runs.read_record`); each with at least one epoch.
+        title: above the picture.
+
+    Raises:
+        ValueError: there is no run, or one without a finished epoch.
+    """
+    import matplotlib.pyplot as plt
+
+    if not records:
+        raise ValueError("there are no runs to compare: name at least one")
+    for name, record in records.items():
+        if not record["epochs"]:
+            raise ValueError(f"{name} has no finished epoch yet: leave it out, or wait for one")
+    with use_style():
+        figure, axes = plt.subplots(figsize=(7.2, 4.0))
+        ends = [
+            _draw(axes, name, record, CYCLE[number % len(CYCLE)], "-" if number < len(CYCLE) else "--")
+            for number, (name, record) in enumerate(records.items())
+        ]
+        label_ends(axes, max(record["epochs"][-1]["epoch"] for record in records.values()), ends)
+        floor = _common_floor(records)
+        if floor is not None:
+            axes.axhline(floor, color=colour("floor"), linestyle=(0, (1, 2)))
+            axes.text(1, floor, "floor", color=colour("floor"), va="bottom")
+        perplexity_axis(axes)
+        axes.set_title(title)
+        key = "— validation   ··· training   ○ averaging begins"
+        axes.annotate(key, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", color=MUTED, fontsize=9)
+        plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
+    return describe(figure, _sentence(records, title, floor))
+
+
+def _draw(axes: Any, name: str, record: dict[str, Any], color: str, style: str) -> tuple[float, str, str]:
+    """Both curves of one run; returns the label of its validation curve."""
+    epochs = record["epochs"]
+    numbers = [epoch["epoch"] for epoch in epochs]
+    valid = [epoch["valid_perplexity"] for epoch in epochs]
+    axes.plot(numbers, [epoch["train_perplexity"] for epoch in epochs], ":", color=color, linewidth=1.2)
+    axes.plot(numbers, valid, style, color=color, marker="o" if len(epochs) == 1 else "", markersize=4)
+    if record["averaging"]:
+        began = record["averaging"]["begun_after_epoch"]
+        axes.plot(began, valid[began - 1], "o", markersize=8, markerfacecolor=PAPER, markeredgecolor=color)
+    return valid[-1], f"{name} {valid[-1]:.1f}", color
+
+
+def _common_floor(records: Mapping[str, dict[str, Any]]) -> float | None:
+    """The validation floor, if all runs share their corpus and it is known."""
+    if len({record["corpus"]["name"] for record in records.values()}) > 1:
+        return None
+    return next(iter(records.values()))["corpus"]["floor"].get("valid")
+
+
+def _sentence(records: Mapping[str, dict[str, Any]], title: str, floor: float | None) -> str:
+    def words(name: str, record: dict[str, Any]) -> str:
+        began = record["averaging"]
+        averaging = f", averaging from epoch {began['begun_after_epoch'] + 1}" if began else ""
+        last = record["epochs"][-1]
+        return f"{name} {last['valid_perplexity']:.1f} after epoch {last['epoch']}{averaging}"
+
+    beside = f"; floor {floor:.1f}" if floor is not None else ""
+    runs = "; ".join(words(name, record) for name, record in records.items())
+    return f"{title + ': ' if title else ''}validation perplexity by epoch of {len(records)} runs: {runs}{beside}."

@@ -1,0 +1,225 @@
+"""Text from a model, sampled word by word, and what a model thinks of each word of a given text.
+
+What is drawn from is, in this order: model and cache mixed, temperature, top-k, nucleus. Without a cache that is the
+usual softmax(logits / T), since softmax(log softmax(x) / T) = softmax(x / T).
+Top-k: Fan et al. 2018. Nucleus: Holtzman et al. 2020, section 3.1. Cache: Grave et al. 2016, as in `awdlib.cache`.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from awdlib.cache import CacheConfig
+from awdlib.corpora import EOS, UNKNOWN, Vocabulary
+from awdlib.model import LanguageModel
+
+
+def generate(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    prompt: Sequence[str],
+    length: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+    cache: CacheConfig | None = None,
+) -> Iterator[str]:
+    """Continue a text, word by word; the arguments are checked at once, before the first word is asked for.
+
+    Args:
+        model, vocabulary: trained together; the model is used without dropout, and left in the mode it was found in.
+        prompt: words to continue; where there are none, the text begins after an ``<eos>``, as a line of a corpus does.
+        length: number of words to draw; ``<eos>`` counts as one and ends nothing.
+        temperature, top_k, top_p: see `next_word_distribution`; temperature 0 always takes the likeliest word.
+        generator: source of randomness, on any device; None takes torch's global one.
+        cache: mixes in a continuous cache, whose history begins with the prompt.
+
+    Returns:
+        the words drawn, one at a time, without the prompt.
+
+    Raises:
+        ValueError: a word of the prompt is unknown, a setting is out of range, or the vocabulary is another model's.
+    """
+    if length < 1:
+        raise ValueError(f"length is {length}; it must be at least 1: ask for one word or more")
+    _require_settings(temperature, top_k, top_p, len(vocabulary))
+
+    def words(unread: list[int]) -> Iterator[str]:
+        reader = Reader(model, cache)
+        for _ in range(length):
+            expected = [reader.read(word) for word in unread][-1]
+            drawn = _draw(next_word_distribution(expected.mixed.log(), temperature, top_k, top_p), generator)
+            yield vocabulary.words[drawn]
+            unread = [drawn]
+
+    return words(_encode(model, vocabulary, prompt or [EOS]))
+
+
+def next_word_distribution(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """Probabilities to draw the next word from: softmax(logits / temperature), cut off by top-k, then by nucleus.
+
+    Args:
+        logits: (..., vocab_size), or log probabilities; -inf for a word that cannot come.
+        temperature: below 1 favours likely words, above 1 levels the distribution; 0 puts all on the likeliest.
+        top_k: keep exactly this many words, the likeliest; None keeps all.
+        top_p: keep the smallest set of likeliest words with this much of the probability that top-k left.
+
+    Returns:
+        (..., vocab_size), in double precision.
+
+    Raises:
+        ValueError: a setting is out of range, or the logits are not numbers.
+    """
+    _require_settings(temperature, top_k, top_p, logits.shape[-1])
+    logits = logits.double() - logits.double().amax(-1, keepdim=True)  # at most 0: no small temperature overflows
+    if logits.isnan().any():
+        raise ValueError("the logits are not all numbers: the model has diverged; take an earlier checkpoint")
+    if temperature == 0:
+        return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+    if top_k is not None:
+        likeliest = logits.topk(top_k)
+        logits = torch.full_like(logits, -math.inf).scatter(-1, likeliest.indices, likeliest.values)
+    kept = (logits / temperature).softmax(-1)
+    if top_p is not None and top_p < 1:  # at 1, rounding of the running sum might cut the tail off
+        descending, order = kept.sort(dim=-1, descending=True)
+        of_likelier = descending.cumsum(-1) - descending  # probability of all words before this one
+        kept = torch.zeros_like(kept).scatter(-1, order, descending * (of_likelier < top_p))
+        kept = kept / kept.sum(-1, keepdim=True)
+    return kept
+
+
+def _draw(p: Tensor, generator: torch.Generator | None) -> int:
+    """One word, drawn where the generator lives: a seed means the same whatever the model runs on."""
+    return int(torch.multinomial(p.to(generator.device if generator else p.device), 1, generator=generator))
+
+
+class NextWord(NamedTuple):
+    """What model and cache expect after the words read so far; (vocab_size,) each, in double precision."""
+
+    model_log: Tensor  #: natural logarithm of p_model
+    cache: Tensor  #: p_cache; all 0 without a cache, or while it has no history
+    weight: float  #: lambda, the cache's part; 0 in those cases
+
+    @property
+    def mixed(self) -> Tensor:
+        """(1 - lambda) p_model + lambda p_cache."""
+        return (1 - self.weight) * self.model_log.exp() + self.weight * self.cache
+
+
+class Reader:
+    """Reads a text word by word and says after each what may follow: hidden state carried, cache growing."""
+
+    def __init__(self, model: LanguageModel, cache: CacheConfig | None = None) -> None:
+        self.model, self.cache, self.states = model, cache, model.initial_states(1)
+        self.history: deque[tuple[Tensor, int]] = deque(maxlen=cache.window if cache else 0)  # (h_i, w_{i+1})
+        self.pairs_seen = 0  # forgotten ones included
+        self.hidden: Tensor | None = None  # (features,) h_t: the last raw output
+
+    @torch.no_grad()
+    def read(self, word: int) -> NextWord:
+        """Read one more word, by its id."""
+        if self.hidden is not None:
+            self.history.append((self.hidden, word))
+            self.pairs_seen += 1
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            output = self.model(torch.tensor([[word]], device=self.model.embedding.device), self.states)
+        finally:
+            self.model.train(was_training)
+        self.states, self.hidden = output.states, output.raw_output[0, 0].double()
+        return self._expect(output.logits[0, 0].double().log_softmax(-1))
+
+    def _expect(self, model_log: Tensor) -> NextWord:
+        """With p_cache(w | h_t): attention over the window, summed for each word that followed."""
+        cached = torch.zeros_like(model_log)
+        if (
+            self.cache is None
+            or self.hidden is None
+            or self.pairs_seen <= (self.cache.window if self.cache.only_when_full else 0)
+        ):
+            return NextWord(model_log, cached, weight=0.0)
+        states, words = zip(*self.history, strict=True)
+        attention = (self.cache.flatness * torch.stack(states) @ self.hidden).softmax(0)  # (pairs in the window,)
+        cached.index_add_(0, torch.tensor(words, device=cached.device), attention)
+        return NextWord(model_log, cached, self.cache.weight)
+
+
+@dataclass(frozen=True)
+class TokenReport:
+    """What the model, and the cache beside it, thought of one word of a text before they read it."""
+
+    word: str
+    probability: float  #: p_model
+    surprisal: float  #: -ln p_model, in nats
+    entropy: float  #: of the model's whole distribution, in nats: the surprisal it expected
+    rank: int  #: among the model's words; 1 is the likeliest
+    cache_probability: float | None  #: p_cache, 0 where there is no history yet; None without a cache
+    cache_share: float  #: lambda p_cache / mixed: how much of the mixed probability comes from the cache
+    mixed: float  #: (1 - lambda) p_model + lambda p_cache; p_model where the cache has no history
+
+
+def inspect_tokens(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    words: Sequence[str],
+    cache: CacheConfig | None = None,
+    *,
+    context: Sequence[str] = (),
+) -> list[TokenReport]:
+    """What a model thinks of each word of a text; the mean surprisal is the loss of `evaluate` on context and text.
+
+    Args:
+        model, vocabulary: trained together; the model is used without dropout, and left in the mode it was found in.
+        words: the text; one report each.
+        cache: mixes in a continuous cache; the model's own figures do not change with it.
+        context: words read before the text and not reported on; where there are none, an ``<eos>``.
+
+    Raises:
+        ValueError: a word is unknown, or the vocabulary is another model's.
+    """
+    before, text = _encode(model, vocabulary, context or [EOS]), _encode(model, vocabulary, words)
+    reader, reports = Reader(model, cache), []
+    for number, (word, next_word) in enumerate(pairwise(before + text), start=1):
+        expected = reader.read(word)
+        if number >= len(before):
+            reports.append(_report(vocabulary.words[next_word], next_word, expected, cache is not None))
+    return reports
+
+
+def _report(name: str, word: int, expected: NextWord, with_cache: bool) -> TokenReport:
+    log_p, mixed, cached = (part[word].item() for part in (expected.model_log, expected.mixed, expected.cache))
+    entropy = torch.special.entr(expected.model_log.exp()).sum().item()
+    rank = 1 + int((expected.model_log > log_p).sum())
+    share = expected.weight * cached / mixed if mixed > 0 else 0.0
+    return TokenReport(name, math.exp(log_p), -log_p, entropy, rank, cached if with_cache else None, share, mixed)
+
+
+def _encode(model: LanguageModel, vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
+    if isinstance(words, str):
+        raise ValueError(f"the text is one string, {words[:40]!r}; it must be a list of words: use .split()")
+    if (known := model.config.vocab_size) != (size := len(vocabulary)):
+        raise ValueError(f"the model knows {known:,} words and the vocabulary has {size:,}: use the model's own")
+    if unknown := dict.fromkeys(repr(word) for word in words if word not in vocabulary.ids):
+        remedy = f"write {UNKNOWN} instead" if UNKNOWN in vocabulary.ids else "use words of the training text"
+        raise ValueError(f"not among the vocabulary's {size:,} words: {', '.join(unknown)}; {remedy}")
+    return vocabulary.encode(words).tolist()
+
+
+def _require_settings(temperature: float, top_k: int | None, top_p: float | None, vocab_size: int) -> None:
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}; it must be 0 (the likeliest word) or a positive number")
+    if top_k is not None and not 1 <= top_k <= vocab_size:
+        raise ValueError(f"top_k is {top_k}; it must lie in [1, {vocab_size}], or be left out to keep every word")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; it must lie in (0, 1], or be left out to keep every word")
