@@ -11,7 +11,6 @@ it goes on from the ``full`` run of the same seed, for at most as many epochs as
     print(as_text(collect(folder)))  # awdlib.figures.ablation
 """
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,12 +19,11 @@ from typing import Any, NamedTuple
 import torch
 
 from awdlib.corpora import Corpus
-from awdlib.model import ModelConfig
 from awdlib.presets import Preset
 from awdlib.runs import CHECKPOINT, RECORD, Run, read_record, resume, start_finetuning
 from awdlib.settings import suggest
 from awdlib.training import EpochRecord, StepRecord, start
-from awdlib.training_config import TrainConfig, finetuning
+from awdlib.training_config import finetuning
 
 SPLITS = ("valid", "test")
 
@@ -42,7 +40,8 @@ def _model(**changes: Any) -> Callable[[Preset], Preset]:
     return lambda preset: replace(preset, model=replace(preset.model, **changes))
 
 
-def _training(**changes: Any) -> Callable[[Preset], Preset]:
+def changing(**changes: Any) -> Callable[[Preset], Preset]:
+    """What changes these training settings of a preset."""
     return lambda preset: replace(preset, training=replace(preset.training, **changes))
 
 
@@ -58,15 +57,15 @@ def _row(label: str, vary: Callable[[Preset], Preset], ptb: tuple[float, float],
     return Row(label, vary, {"ptb": ptb, "wikitext-2": wt2})
 
 
-_PLATEAU = _training(lr_decay="plateau", decay_factor=0.5, average_from=None)  # no average, by schedule neither
+_PLATEAU = changing(lr_decay="plateau", decay_factor=0.5, average_from=None)  # no average, by schedule neither
 
 ROWS: dict[str, Row] = {
     "full": _row("full, not fine-tuned", _model(), (60.7, 58.8), (69.1, 66.0)),
     "no-ntasgd": _row("– NT-ASGD", _PLATEAU, (66.3, 63.7), (73.3, 69.7)),
-    "no-variable-windows": _row("– variable windows", _training(variable_windows=False), (61.3, 58.9), (69.3, 66.2)),
+    "no-variable-windows": _row("– variable windows", changing(variable_windows=False), (61.3, 58.9), (69.3, 66.2)),
     "no-embedding-dropout": _row("– embedding dropout", _model(dropout_embedding=0.0), (65.1, 62.7), (71.1, 68.1)),
-    "no-weight-decay": _row("– weight decay", _training(weight_decay=0.0), (63.7, 61.0), (71.9, 68.7)),
-    "no-ar-tar": _row("– AR/TAR", _training(ar_weight=0.0, tar_weight=0.0), (62.7, 60.3), (73.2, 70.1)),
+    "no-weight-decay": _row("– weight decay", changing(weight_decay=0.0), (63.7, 61.0), (71.9, 68.7)),
+    "no-ar-tar": _row("– AR/TAR", changing(ar_weight=0.0, tar_weight=0.0), (62.7, 60.3), (73.2, 70.1)),
     "full-sized-embedding": _row("full-sized embedding", _as_large_as_hidden, (68.0, 65.6), (73.7, 70.7)),
     "no-weight-drop": _row("– weight drop", _model(dropout_weight=0.0), (71.1, 68.9), (78.4, 74.9)),
     "fine-tuned": _row("full, fine-tuned", _fine_tuned, (60.0, 57.3), (68.6, 65.8)),
@@ -105,7 +104,7 @@ def plan(preset: Preset, rows: Sequence[str], seeds: Sequence[int], corpus: Corp
         if name not in ("full", "fine-tuned") and ROWS[name].vary(preset) == preset:
             raise ValueError(f"row {name!r} changes nothing in these settings: leave it out")
     varied = [(name, ROWS[name].vary(preset)) for name in ROWS if name in rows]
-    return [Cell(name, _training(seed=seed)(one)) for seed in dict.fromkeys(seeds) for name, one in varied]
+    return [Cell(name, changing(seed=seed)(one)) for seed in dict.fromkeys(seeds) for name, one in varied]
 
 
 def is_finished(cell: Cell, folder: Path, name: str = "") -> bool:
@@ -124,7 +123,7 @@ def is_finished(cell: Cell, folder: Path, name: str = "") -> bool:
         return False
     record = read_record(here)
     finished, epochs = record["status"] == "finished", record["training"]["epochs"]
-    if changed := _changed(record, cell.preset, name, but="epochs"):
+    if changed := differing_settings(record, cell.preset, name, but="epochs"):
         raise ValueError(f"{here} holds a run with other settings ({changed}): name another folder")
     if epochs > asked:
         raise ValueError(
@@ -137,7 +136,7 @@ def is_finished(cell: Cell, folder: Path, name: str = "") -> bool:
     return finished and epochs == asked
 
 
-def _changed(record: dict[str, Any], preset: Preset, name: str, but: str = "") -> str:
+def differing_settings(record: dict[str, Any], preset: Preset, name: str, but: str = "") -> str:
     """Names of the settings in which a run's record differs from a preset."""
     wanted = {"preset": name, "corpus": preset.corpus, **asdict(preset.model), **asdict(preset.training)}
     found = {"preset": record["preset"], "corpus": record["corpus"]["name"], **record["model"], **record["training"]}
@@ -193,94 +192,3 @@ def run_grid(
             run.save("interrupted")
             raise
         run.finish()
-
-
-class Line(NamedTuple):
-    """One row of the finished table: means over its seeds, in perplexity; None where there is nothing to say."""
-
-    row: str
-    seeds: str  #: "1 2 3"
-    valid: float
-    valid_sd: float | None  #: standard deviation over the seeds
-    test: float
-    test_sd: float | None
-    valid_difference: float | None  #: from ``full``, over the seeds that both have; None for ``full`` itself
-    valid_error: float | None  #: standard error of that difference
-    test_difference: float | None
-    test_error: float | None
-    paper_valid: float
-    paper_test: float
-    paper_valid_difference: float  #: from the paper's row "- fine-tuning"
-    paper_test_difference: float
-
-
-class Table(NamedTuple):
-    """What `collect` finds in a folder."""
-
-    preset: str
-    corpus: str
-    epochs: int  #: of every run, fine-tuning not counted
-    paper_corpus: str  #: of the paper's figures: this corpus, or else Penn Treebank
-    lines: list[Line]
-
-
-def collect(folder: Path) -> Table:
-    """The table of all finished cells in a grid's folder.
-
-    A difference is the mean over seeds of (row - full) at equal seed: runs of one seed share initial weights and
-    window lengths, so only their difference can be treated as independent from seed to seed.
-
-    Raises:
-        ValueError: there is no finished cell, or the cells do not belong to one grid.
-    """
-    found: dict[str, dict[int, dict[str, Any]]] = {}  # row -> seed -> record
-    for path in sorted(folder.glob(f"*/{RECORD}")):
-        row, _, seed = path.parent.name.rpartition("-")
-        if row in ROWS and seed.isdecimal() and (record := read_record(path.parent))["status"] == "finished":
-            found.setdefault(row, {})[int(seed)] = record
-    if not found:
-        raise ValueError(f"{folder} holds no finished run of an ablation")
-    first = _require_one_grid(folder, found)
-    corpus = first["corpus"]["name"]
-    on = corpus if corpus in ROWS["full"].published else "ptb"
-    lines = [_line(row, found[row], found.get("full", {}), on) for row in ROWS if row in found]
-    return Table(first["preset"], corpus, first["training"]["epochs"], on, lines)
-
-
-def _require_one_grid(folder: Path, found: dict[str, dict[int, dict[str, Any]]]) -> dict[str, Any]:
-    """Check that every run is the first one varied by its row and seed; returns the first run's record."""
-    first = next(iter(found.get("full", next(iter(found.values()))).values()))
-    model, training = ModelConfig(**first["model"]), TrainConfig(**first["training"])
-    base = Preset(corpus=first["corpus"]["name"], model=model, training=training, source="")
-    for row, runs in found.items():
-        for seed, record in runs.items():
-            expected = _training(seed=seed)(ROWS[row].vary(base))
-            changed = _changed(record, expected, first["preset"])
-            if "full" not in found:  # settings that cannot be told from the first run's
-                changed = ", ".join(name for name in ("preset", "corpus") if record[name] != first[name])
-            if changed:
-                raise ValueError(
-                    f"{folder / row}-{seed} differs from the rest in {changed}: the runs of one table may differ in "
-                    "their row and seed alone; name another folder"
-                )
-    return first
-
-
-def _line(row: str, runs: dict[int, dict[str, Any]], full: dict[int, dict[str, Any]], on: str) -> Line:
-    statistic: list[float | None] = []
-    for split in SPLITS:
-        statistic += _mean_and_deviation([run["final_perplexity"][split] for run in runs.values()])
-    shared = runs.keys() & full.keys() if row != "full" else set()
-    for split in SPLITS:
-        values = [runs[seed]["final_perplexity"][split] - full[seed]["final_perplexity"][split] for seed in shared]
-        mean, deviation = _mean_and_deviation(values)
-        statistic += [mean, None if deviation is None else deviation / len(shared) ** 0.5]
-    paper, without = ROWS[row].published[on], ROWS["full"].published[on]
-    differences = [round(one - other, 1) for one, other in zip(paper, without, strict=True)]
-    return Line(row, " ".join(map(str, sorted(runs))), *statistic, *paper, *differences)
-
-
-def _mean_and_deviation(values: list[float]) -> list[float | None]:
-    if not values:
-        return [None, None]
-    return [statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None]

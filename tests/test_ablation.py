@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from awdlib import checkpoints
-from awdlib.ablation import NOT_FINE_TUNED, ROWS, collect, is_finished, open_cell, plan, run_grid
+from awdlib.ablation import NOT_FINE_TUNED, ROWS, is_finished, open_cell, plan, run_grid
+from awdlib.ablation_table import collect
 from awdlib.cli import comparing
 from awdlib.corpora import load_corpus
 from awdlib.figures.ablation import ablation_figure, as_csv, as_text

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from awdlib.ablation import NOT_FINE_TUNED, ROWS, Cell, Table, collect, is_finished, open_cell, plan
+from awdlib.ablation import NOT_FINE_TUNED, ROWS, Cell, is_finished, open_cell, plan
+from awdlib.ablation_table import Table, collect
 from awdlib.allocator import keep_freed_memory
 from awdlib.checkpoints import write_atomically
-from awdlib.cli.training import INTERRUPTED, _consume, _interrupts, _introduce, _preset
+from awdlib.cli.training import INTERRUPTED, chosen_preset, consume, interrupts, introduce
 from awdlib.corpora import CORPORA, load_corpus
 from awdlib.environment import choose_device
 from awdlib.runs import Run, read_record
@@ -39,7 +40,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def _ablate(options: argparse.Namespace) -> int:
     keep_freed_memory()
-    preset, device = _preset(options), choose_device(options.device)
+    preset, device = chosen_preset(options), choose_device(options.device)
     rows = _listed(options.rows)
     seeds = _whole_numbers("seeds", options.seeds)
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
@@ -58,9 +59,9 @@ def _ablate(options: argparse.Namespace) -> int:
 def _follow(cell: Cell, run: Run) -> bool:
     """Train one cell to its end in front of the user; False when interrupted, between two updates."""
     print(f"\n{cell.name}: {ROWS[cell.row].label}, seed {cell.preset.training.seed}")
-    _introduce(run)
-    with _interrupts() as interrupted:
-        finished = _consume(run, interrupted)
+    introduce(run)
+    with interrupts() as interrupted:
+        finished = consume(run, interrupted)
     if not finished:
         run.save("interrupted")
         return False

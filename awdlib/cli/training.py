@@ -55,7 +55,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     keep_freed_memory()
-    preset = _preset(options)
+    preset = chosen_preset(options)
     device = choose_device(options.device)
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
     preset = replace(preset, model=replace(preset.model, vocab_size=len(corpus.vocabulary)))
@@ -83,9 +83,9 @@ def _finetune(options: argparse.Namespace) -> int:
 
 def follow(run: Run) -> int:
     """Train a run to its end in front of the user; returns the exit status."""
-    _introduce(run)
-    with _interrupts() as interrupted:
-        finished = _consume(run, interrupted)
+    introduce(run)
+    with interrupts() as interrupted:
+        finished = consume(run, interrupted)
     if not finished:
         run.save("interrupted")
         print(f"interrupted; {run.folder} holds a checkpoint: run the same command with --resume to go on")
@@ -99,7 +99,7 @@ def follow(run: Run) -> int:
     return 0
 
 
-def _preset(options: argparse.Namespace) -> Preset:
+def chosen_preset(options: argparse.Namespace) -> Preset:
     """The preset named, with the settings of the command line."""
     if options.preset not in PRESETS:
         raise ValueError(f"there is no preset {options.preset!r}{suggest(options.preset, PRESETS)}")
@@ -131,7 +131,8 @@ def _goes_on(wanted: bool, folder: Path) -> bool:
     return there
 
 
-def _introduce(run: Run) -> None:
+def introduce(run: Run) -> None:
+    """Say what is about to be trained, on what and where."""
     parameters = sum(weight.numel() for weight in run.training.model.parameters())
     corpus = run.corpus
     print(
@@ -140,7 +141,7 @@ def _introduce(run: Run) -> None:
     )
 
 
-def _consume(run: Run, interrupted: list[int]) -> bool:
+def consume(run: Run, interrupted: list[int]) -> bool:
     """Train to the end with a progress bar; False when interrupted."""
     bar = _bar(run)
     columns = run.training.config.batch_size
@@ -181,7 +182,7 @@ def _line(record: EpochRecord, run: Run) -> str:
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def interrupts() -> Iterator[list[int]]:
     """Collect Ctrl-C and termination instead of dying of them, so that the run stops between two updates."""
     caught: list[int] = []
     before = {

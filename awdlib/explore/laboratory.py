@@ -141,7 +141,10 @@ class Lab:
 
 
 def follow(
-    items: Generator[Any, None, None], cancelled: threading.Event, progress: Callable[[Progress], None], show: Callable[[Any], None]
+    items: Generator[Any, None, None],
+    cancelled: threading.Event,
+    progress: Callable[[Progress], None],
+    show: Callable[[Any], None],
 ) -> tuple[Any, bool]:
     """Consume a lab's generator.
 

@@ -4,7 +4,8 @@ import csv
 import io
 from typing import Any
 
-from awdlib.ablation import ROWS, Line, Table
+from awdlib.ablation import ROWS
+from awdlib.ablation_table import Line, Table
 from awdlib.figures.style import BLUE, MUTED, describe, use_style
 
 
@@ -38,10 +39,10 @@ def _columns(line: Line) -> list[str]:
         return "–" if mean is None else f"{mean:{form}}{beside}"
 
     ours = [words(line.valid, line.valid_sd), words(line.test, line.test_sd)]
-    differences = [line.valid_difference, line.valid_error], [line.test_difference, line.test_error]
+    differences = (line.valid_difference, line.valid_error), (line.test_difference, line.test_error)
     paper = words(None if line.row == "full" else line.paper_test_difference, None, "+.1f")
     return [
-        ROWS[line.row].label, line.seeds, *ours, *(words(*pair, "+.2f") for pair in differences),
+        ROWS[line.row].label, line.seeds, *ours, *(words(mean, error, "+.2f") for mean, error in differences),
         f"{line.paper_valid:.1f}", f"{line.paper_test:.1f}", paper,
     ]  # fmt: skip
 
