@@ -1,8 +1,8 @@
 """AWD-LSTM, piece by piece: every component of Merity, Keskar & Socher (2017) as plain PyTorch.
 
-Reading order: `corpora`, `batches`, `dropout`, `penalties`, `ntasgd`, `recurrent`, `contracts`, `model`, `training`,
-`presets`; each module imports only from those before it. `runs` and `cli` make experiments of them, `figures` and
-`explore` the pictures of the book.
+Reading order: `corpora`, `batches`, `dropout`, `penalties`, `ntasgd`, `recurrent`, `contracts`, `model`,
+`evaluation`, `cache`, `generation`, `training_config`, `training`, `presets`; each module imports only from those
+before it. `runs`, `ablation` and `cli` make experiments of them, `figures` and `explore` the pictures of the book.
 
 Glossary:
 
@@ -17,6 +17,7 @@ Glossary:
 | ``dropout_weight`` | DropConnect on U^i, U^f, U^o, U^c | wdrop |
 | ``ar_weight`` | alpha | alpha |
 | ``tar_weight`` | beta | beta |
+| ``CacheConfig.window``, ``.flatness``, ``.weight`` | cache of the last L states, theta, lambda | window, theta, lambdah |
 | ``patience`` | non-monotone interval n | nonmono |
 | ``max_grad_norm`` | gradient clipping | clip |
 | ``weight_ih``, ``weight_hh`` | W, U | weight_ih_l0, weight_hh_l0 |

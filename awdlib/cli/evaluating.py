@@ -16,7 +16,7 @@ from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel
 from awdlib.runs import load_best, read_record
 
-THETAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+THETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 COLUMNS = 10  # tuning reads the validation text in this many streams, each with a cache of its own
 
 
