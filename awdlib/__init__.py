@@ -17,7 +17,7 @@ Glossary:
 | ``dropout_weight`` | DropConnect on U^i, U^f, U^o, U^c | wdrop |
 | ``ar_weight`` | alpha | alpha |
 | ``tar_weight`` | beta | beta |
-| ``CacheConfig.window``, ``.flatness``, ``.weight`` | cache of the last L states, theta, lambda | window, theta, lambdah |
+| cache: ``window``, ``flatness``, ``weight`` | window, theta, lambda | window, theta, lambdah |
 | ``patience`` | non-monotone interval n | nonmono |
 | ``max_grad_norm`` | gradient clipping | clip |
 | ``weight_ih``, ``weight_hh`` | W, U | weight_ih_l0, weight_hh_l0 |
