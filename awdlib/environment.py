@@ -32,7 +32,7 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
         device: the device of the run; a GPU is named.
 
     Returns:
-        name -> value, None where there is nothing to say: no GPU, or no clone and so no commit.
+        a value under each name, None where there is nothing to say (no GPU; no clone and so no commit).
 
     Example:
         >>> from awdlib.environment import describe_environment

@@ -137,8 +137,8 @@ _ZAREMBA_SMALL = _zaremba(200, 20, 0.0, 0.1, epochs=13, full=5, by=2.0, clip=5.0
 _ZAREMBA_MEDIUM = _zaremba(650, 35, 0.5, 0.05, epochs=39, full=7, by=1.2, clip=5.0)
 _ZAREMBA_LARGE = _zaremba(1500, 35, 0.65, 0.04, epochs=55, full=15, by=1.15, clip=10.0)
 
-#: The presets by name: two of this project's own, the paper's and the original README's, their GRU variants, and
-#: the three models of Zaremba et al. 2014. ``python -m awdlib presets`` lists them.
+#: The presets by name. Two are this project's own; the others are the paper's, the original README's, the paper's
+#: with GRU, and the three models of Zaremba et al. 2014. ``python -m awdlib presets`` lists them.
 #:
 #: :meta hide-value:
 PRESETS: dict[str, Preset] = {

@@ -56,12 +56,12 @@ class EpochRecord:
 
     @property
     def train_perplexity(self) -> float:
-        """Perplexity on the training text, dropout on: exp of ``train_loss``."""
+        """Perplexity of ``train_loss``, its exponential."""
         return math.exp(self.train_loss)
 
     @property
     def valid_perplexity(self) -> float:
-        """Perplexity on the validation text: exp of ``valid_loss``."""
+        """Perplexity of ``valid_loss``, its exponential."""
         return math.exp(self.valid_loss)
 
 

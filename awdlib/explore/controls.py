@@ -33,7 +33,7 @@ class Control:
 
     @property
     def default(self) -> int:
-        """Position of the first value among :attr:`values`."""
+        """Position of the first value among `values`."""
         return self.values.index(self.value)
 
     def text(self, value: Any) -> str:

@@ -19,7 +19,7 @@ FigureFunction = Callable[..., Any]
 
 
 class Explorable:
-    """A figure with sliders that need neither kernel nor network; what :func:`explorable` returns.
+    """A figure with sliders that need neither kernel nor network; what `explorable` returns.
 
     Attributes:
         controls: name → control, in the order of the function's keywords.
@@ -78,17 +78,17 @@ def explorable(
     """Make sliders for a pure function; the result displays itself as a cell's last line.
 
     The function is called once for every combination of values. What varies between the figures is quantised
-    (:mod:`awdlib.explore.packing`) and written into the cell, so the page answers with nothing behind it.
+    (`awdlib.explore.packing`) and written into the cell, so the page answers with nothing behind it.
 
     Args:
         function: takes the controls' values as keywords and returns a plotly figure, or ``(figure, sentence)``;
-            the sentence is the text alternative (or attach it with :func:`awdlib.figures.style.describe`).
+            the sentence is the text alternative (or attach it with `awdlib.figures.style.describe`).
         title: a short name above the figure.
         look_for: one sentence that says what to look for.
         still: the picture shown where scripts do not run: a matplotlib figure or a function that makes one;
             by default it is drawn from the plotly figure (lines, bars, heat maps).
         limit_mb: the most that the data may weigh, in megabytes.
-        **controls: one control a parameter: :func:`slider`, :func:`steps`, :func:`choice`, :func:`switch`.
+        **controls: one control a parameter: `slider`, `steps`, `choice`, `switch`.
 
     Raises:
         ValueError: something else than a control, no text alternative, too many combinations, too much data.
@@ -101,8 +101,8 @@ def show_figure(figure: Any, *, alt: str = "", title: str = "", look_for: str = 
 
     Args:
         figure: the plotly figure.
-        alt: its text alternative, unless attached with :func:`awdlib.figures.style.describe`.
-        title, look_for, still: as in :func:`explorable`.
+        alt: its text alternative, unless attached with `awdlib.figures.style.describe`.
+        title, look_for, still: as in `explorable`.
     """
     return explorable(lambda: (figure, alt) if alt else figure, title=title, look_for=look_for, still=still)
 
@@ -128,7 +128,7 @@ def grid_within(controls: dict[str, Control]) -> list[dict[str, Any]]:
     """Every combination of values.
 
     Raises:
-        ValueError: more than :data:`MAX_POINTS`.
+        ValueError: more than `MAX_POINTS`.
     """
     count = 1
     for control in controls.values():

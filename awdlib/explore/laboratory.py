@@ -1,6 +1,6 @@
 """Labs: controls over a real model that is trained or evaluated again; they need a kernel.
 
-The function is a generator, so that the loop stays its own: it yields :class:`Progress` while it works and figures,
+The function is a generator, so that the loop stays its own: it yields `Progress` while it works and figures,
 tables or text to show, the last one being the result. The first run, with the values at which the controls stand, is
 made at once and in the open: its errors are the cell's errors. Later runs, from the button, work in a thread, and
 Cancel closes the generator between two yields.
@@ -44,12 +44,12 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
     """Make a lab of a generator function, and run it once with the values at which its controls stand.
 
     Args:
-        function: takes the controls' values as keywords; yields :class:`Progress` items and things to show
+        function: takes the controls' values as keywords; yields `Progress` items and things to show
             (matplotlib figures, tables, text, tuples of these), the last being the result.
         title: a short name.
         look_for: one sentence that says what to try and what to look for.
         chapter: the notebook's name without its ending, for the link to Colab: ``"dropout-masks"``.
-        **controls: :func:`slider`, :func:`steps`, :func:`choice`, :func:`switch`.
+        **controls: `slider`, `steps`, `choice`, `switch`.
 
     Raises:
         ValueError: something else than a control, no result, or a figure without a text alternative.
@@ -58,7 +58,7 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
 
 
 class Lab:
-    """What :func:`lab` returns. In a live kernel it shows widgets, in a page the stored result and a link.
+    """What `lab` returns. In a live kernel it shows widgets, in a page the stored result and a link.
 
     Attributes:
         result: what the last finished run showed last.

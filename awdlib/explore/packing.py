@@ -1,6 +1,6 @@
 """Many nearly equal figures in little space: what stays is kept once, what varies is quantised and written in base64.
 
-Figures come as trees of dictionaries, lists and arrays. :func:`pack` walks all of them at once; where they agree the
+Figures come as trees of dictionaries, lists and arrays. `pack` walks all of them at once; where they agree the
 tree is written once, where they differ an entry ``{"path", "kind", …}`` says what belongs there at every grid point:
 
 ========  ==============================================================================  ==================
@@ -82,10 +82,10 @@ def pack(trees: Sequence[Any]) -> dict[str, Any]:
     """Pack trees, one a grid point.
 
     Args:
-        trees: results of :func:`plain`, in grid order.
+        trees: results of `plain`, in grid order.
 
     Returns:
-        ``{"base": tree, "varying": [entry, …]}``, ready for JSON; :func:`unpack` undoes it.
+        ``{"base": tree, "varying": [entry, …]}``, ready for JSON; `unpack` undoes it.
 
     Raises:
         ValueError: an array holds an infinite number.
@@ -170,7 +170,7 @@ def unpack(packed: dict[str, Any], point: int) -> Any:
     """The tree of one grid point, as the page's script rebuilds it.
 
     Args:
-        packed: what :func:`pack` returned, or the same read back from JSON.
+        packed: what `pack` returned, or the same read back from JSON.
         point: position in the grid.
     """
     tree = json.loads(json.dumps(packed["base"]))

@@ -70,7 +70,7 @@ def render(data: str, *, title: str, look_for: str, alt: str, still: str, height
     """The explorable's HTML.
 
     Args:
-        data: :func:`specification` as :func:`script_safe` writes it.
+        data: `specification` as `script_safe` writes it.
         title, look_for: what stands above; ``""`` for nothing.
         alt: the text alternative where the controls stand at first.
         still: base64 of a PNG.

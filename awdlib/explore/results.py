@@ -48,7 +48,7 @@ def checked_result(item: Any) -> Any:
     """``item``, unless a figure in it has no text alternative.
 
     Raises:
-        ValueError: attach one with :func:`awdlib.figures.style.describe`.
+        ValueError: attach one with `awdlib.figures.style.describe`.
     """
     for part in item if isinstance(item, (tuple, list)) else (item,):
         if hasattr(part, "savefig") and not part.get_label():

@@ -20,7 +20,7 @@ _HUES = {
 
 
 class Source:
-    """Source code of a class or function; what :func:`show_source` returns."""
+    """Source code of a class or function; what `show_source` returns."""
 
     def __init__(self, code: str, place: str, name: str) -> None:
         self.code, self.place, self.name = code, place, name
