@@ -31,6 +31,11 @@ class Progress:
     Args:
         fraction: between 0 and 1.
         message: a few words, for example ``"epoch 3 of 8, validation perplexity 31.2"``.
+
+    Example:
+        >>> from awdlib.explore import Progress
+        >>> Progress(3 / 8, "epoch 3 of 8")
+        Progress(fraction=0.375, message='epoch 3 of 8')
     """
 
     fraction: float
@@ -49,10 +54,20 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
         title: a short name.
         look_for: one sentence that says what to try and what to look for.
         chapter: the notebook's name without its ending, for the link to Colab: ``"dropout-masks"``.
-        **controls: `slider`, `steps`, `choice`, `switch`.
+        **controls: one control a parameter, made by the functions of `awdlib.explore.controls`.
 
     Raises:
         ValueError: something else than a control, no result, or a figure without a text alternative.
+
+    Example:
+        >>> from awdlib.explore import Progress, lab, slider
+        >>> def doubling(times):
+        ...     for done in range(times):
+        ...         yield Progress(done / times, f"{done} of {times}")
+        ...     yield f"2 to the power of {times} is {2**times}."
+        >>> lab(doubling, title="Doubling", times=slider(1, 20, 1, 10))
+        [lab: Doubling] times = 10
+        2 to the power of 10 is 1024.
     """
     return Lab(function, checked(controls), title=title, look_for=look_for, chapter=chapter)
 
@@ -63,6 +78,14 @@ class Lab:
     Attributes:
         result: what the last finished run showed last.
         values: the values it was run with.
+
+    Example:
+        >>> from awdlib.explore import lab, slider
+        >>> def square(side):
+        ...     yield f"{side} times {side} is {side**2}."
+        >>> laboratory = lab(square, side=slider(1, 20, 1, 10))
+        >>> laboratory.result, laboratory.run(side=4)
+        ('10 times 10 is 100.', '4 times 4 is 16.')
     """
 
     def __init__(
@@ -80,6 +103,9 @@ class Lab:
 
         Args:
             **values: of the controls; what is left out stands where it stood at first.
+
+        Returns:
+            what the function showed last.
         """
         default = {name: control.value for name, control in self.controls.items()}
         result, _ = follow(self.function(**(default | values)), threading.Event(), _ignore, _ignore)
@@ -158,6 +184,15 @@ def follow(
 
     Raises:
         ValueError: not a generator, it showed nothing, or a figure has no text alternative.
+
+    Example:
+        >>> from threading import Event
+        >>> from awdlib.explore.laboratory import Progress, follow
+        >>> items = (item for item in [Progress(0.5, "half"), "done"])
+        >>> follow(items, Event(), progress=lambda item: print(item.message), show=print)
+        half
+        done
+        ('done', True)
     """
     if not hasattr(items, "close"):
         raise ValueError(f"a lab's function must be a generator that yields what to show, it returned {items!r:.60}")
@@ -181,7 +216,19 @@ def _ignore(_: Any) -> None:
 
 
 def static_html(laboratory: Lab) -> str:
-    """The lab where no kernel is: its result for the stored values, and the way to where it runs."""
+    """The lab as HTML where no kernel is: its result for the stored values, and the way to where it runs.
+
+    Args:
+        laboratory: from `lab`.
+
+    Example:
+        >>> from awdlib.explore.controls import slider
+        >>> from awdlib.explore.laboratory import lab, static_html
+        >>> def square(side):
+        ...     yield f"{side} times {side} is {side**2}."
+        >>> "10 times 10 is 100." in static_html(lab(square, side=slider(1, 20, 1, 10)))
+        True
+    """
     title, look = html.escape(laboratory.title), html.escape(laboratory.look_for)
     settings = "".join(
         f"<span>{html.escape(c.label)} = <b>{html.escape(c.text(laboratory.values[name]))}</b></span> "

@@ -25,7 +25,7 @@ DARK = {
 }  # fmt: skip
 """The colour that stands on a dark page in place of each light one."""
 
-EMPTY = "#eef1f4"  #: what is not there: a dropped entry, a zero
+EMPTY = "#eef1f4"  #: what is not there, such as a dropped entry or a zero
 #: Colour scales, for plotly as they are, for matplotlib through `colormap`. Zero is the palest in both.
 SEQUENTIAL = [[0.0, EMPTY], [0.35, "#9cc7e6"], [0.7, BLUE], [1.0, "#08304f"]]
 #: As `SEQUENTIAL`, for values on both sides of zero.
