@@ -31,7 +31,7 @@ RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"
 
 @dataclass
 class Run:
-    """A folder and the training in it.
+    """A run: a folder and the training in it.
 
     Args:
         folder: where everything is written; made when first needed.

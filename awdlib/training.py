@@ -75,11 +75,10 @@ class Training:
         config: how to train it.
 
     Example:
-        >>> from awdlib.model import LanguageModel, ModelConfig
-        >>> from awdlib.training import TrainConfig, Training
-        >>> model = LanguageModel(ModelConfig(vocab_size=10, embedding_size=8, hidden_size=8))
-        >>> training = Training(model, TrainConfig(epochs=3))
-        >>> training.epoch, training.updates, training.finished
+        >>> from awdlib import model, training
+        >>> untrained = model.LanguageModel(model.ModelConfig(vocab_size=10, hidden_size=8))
+        >>> new = training.Training(untrained, training.TrainConfig(epochs=3))
+        >>> new.epoch, new.updates, new.finished
         (1, 0, False)
     """
 
@@ -164,10 +163,9 @@ def start(model_config: ModelConfig, config: TrainConfig, device: torch.device |
         device: where to train.
 
     Example:
-        >>> from awdlib.model import ModelConfig
-        >>> from awdlib.training import TrainConfig, start
-        >>> sizes = ModelConfig(vocab_size=10, embedding_size=8, hidden_size=8)
-        >>> one, other = start(sizes, TrainConfig(seed=7)), start(sizes, TrainConfig(seed=7))
+        >>> from awdlib import model, training
+        >>> sizes = model.ModelConfig(vocab_size=10, hidden_size=8)
+        >>> one, other = (training.start(sizes, training.TrainConfig(seed=7)) for _ in range(2))
         >>> one.model.embedding.equal(other.model.embedding)
         True
     """
@@ -192,12 +190,10 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
     Example:
         A model that knows nothing has a loss of ln 1105 = 7.0, and the learning rate follows the window drawn:
 
-        >>> from awdlib.corpora import load_corpus
-        >>> from awdlib.model import ModelConfig
-        >>> from awdlib.training import TrainConfig, start, train
-        >>> corpus = load_corpus("toy")
-        >>> sizes = ModelConfig(vocab_size=len(corpus.vocabulary), embedding_size=8, hidden_size=8)
-        >>> first = next(train(start(sizes, TrainConfig(batch_size=4)), corpus))
+        >>> from awdlib import corpora, model, training
+        >>> corpus = corpora.load_corpus("toy")
+        >>> sizes = model.ModelConfig(vocab_size=len(corpus.vocabulary), embedding_size=8, hidden_size=8)
+        >>> first = next(training.train(training.start(sizes, training.TrainConfig(batch_size=4)), corpus))
         >>> round(first.loss.item(), 1), first.lr == 30 * first.seq_len / 70
         (7.0, True)
     """
@@ -279,19 +275,20 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
 def require_finite(training: Training) -> None:
     """Raise if the epoch's loss is no longer finite; waits for the device.
 
+    Args:
+        training: the one to look at.
+
     Raises:
         TrainingDiverged: it is not.
 
     Example:
-        >>> from awdlib.model import ModelConfig
-        >>> from awdlib.training import TrainConfig, TrainingDiverged, require_finite, start
-        >>> training = start(ModelConfig(vocab_size=10, embedding_size=8, hidden_size=8), TrainConfig())
-        >>> training.loss_sum += float("inf")
-        >>> try:
-        ...     require_finite(training)
-        ... except TrainingDiverged as problem:
-        ...     print(problem)
-        the loss became inf in epoch 1, by update 0, at lr 30.0: lower lr or max_grad_norm
+        >>> from awdlib import model, training
+        >>> run = training.start(model.ModelConfig(vocab_size=10, hidden_size=8), training.TrainConfig())
+        >>> run.loss_sum += float("inf")
+        >>> training.require_finite(run)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        awdlib.training.TrainingDiverged: the loss became inf in epoch 1, by update 0, at lr 30.0: ...
     """
     if not torch.isfinite(training.loss_sum):
         raise TrainingDiverged(

@@ -45,7 +45,11 @@ class Control:
         return self.values.index(self.value)
 
     def text(self, value: Any) -> str:
-        """One of the values as a reader sees it, with its unit."""
+        """One of the values as a reader sees it, with its unit.
+
+        Args:
+            value: one of ``values``.
+        """
         return f"{self.texts[self.values.index(value)]} {self.unit}".strip()
 
 

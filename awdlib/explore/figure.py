@@ -19,7 +19,7 @@ FigureFunction = Callable[..., Any]
 
 
 class Explorable:
-    """A figure with sliders that need neither kernel nor network; what `explorable` returns.
+    """A figure with sliders that need neither kernel nor network; what `explorable` returns, with its arguments.
 
     Attributes:
         controls: name → control, in the order of the function's keywords.
@@ -48,7 +48,11 @@ class Explorable:
             raise ValueError(_too_heavy(len(self.data) / 1e6, limit_mb, self.controls))
 
     def tree(self, **values: Any) -> dict[str, Any]:
-        """What the function draws for these values, as the page gets it, ``{"data", "layout", "alt"}``."""
+        """What the function draws for these values, as the page gets it, ``{"data", "layout", "alt"}``.
+
+        Args:
+            **values: of all controls.
+        """
         return figure_tree(self.function(**values))
 
     @property
@@ -57,7 +61,11 @@ class Explorable:
         return {name: control.value for name, control in self.controls.items()}
 
     def decoded(self, **values: Any) -> dict[str, Any]:
-        """The figure that the page shows for these values (unpacked in Python; the default ones where left out)."""
+        """The figure that the page shows for these values, unpacked in Python.
+
+        Args:
+            **values: of the controls; what is left out stands where it stood at first.
+        """
         return packing.unpack(self.packed, self.points.index(self.default | values))
 
     @cached_property

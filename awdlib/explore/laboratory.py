@@ -73,7 +73,7 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
 
 
 class Lab:
-    """What `lab` returns. In a live kernel it shows widgets, in a page the stored result and a link.
+    """What `lab` returns, with its arguments: in a live kernel widgets, in a page the stored result and a link.
 
     Attributes:
         result: what the last finished run showed last.
