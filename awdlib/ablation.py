@@ -25,7 +25,7 @@ from awdlib.settings import suggest
 from awdlib.training import EpochRecord, StepRecord, start
 from awdlib.training_config import finetuning
 
-SPLITS = ("valid", "test")
+SPLITS = ("valid", "test")  #: what a finished run is measured on
 
 
 class Row(NamedTuple):

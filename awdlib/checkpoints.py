@@ -18,7 +18,10 @@ HEADER = b"awdlib checkpoint 1\n"  #: how every checkpoint begins
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written or read; the message says which one, why, and what to do."""
+    """A checkpoint cannot be written or read; the message says which one, why, and what to do.
+
+    Raised by `save`, by `load`, whose example shows one, and by all that stands on them.
+    """
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -26,7 +26,7 @@ from awdlib.model import LanguageModel, ModelConfig
 from awdlib.training import EpochRecord, StepRecord, Training, require_finite, start, train
 from awdlib.training_config import TrainConfig, finetuning
 
-RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"
+RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"  #: the files in a run's folder
 
 
 @dataclass
