@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Text, what stands back, grid lines, and the page.
+#: Colours of text, of what stands back, of grid lines and of the page.
 INK, MUTED, GRID, PAPER = "#1f2933", "#5b6672", "#dde2e8", "#ffffff"
+#: The six hues; `ROLES` says what each is for.
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY = "#0b69a8", "#bf4b08", "#08775a", "#a83f7d", "#8a6100", "#3d8fc6"
 
 DARK = {
@@ -40,10 +41,10 @@ ROLES = {
 }  # fmt: skip
 """What a colour means, the same in every chapter."""
 
-CYCLE = [BLUE, ORANGE, GREEN, PINK, GOLD, SKY]
+CYCLE = [BLUE, ORANGE, GREEN, PINK, GOLD, SKY]  #: the colours of lines that have no role, in order
 FONTS = ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans", "sans-serif"]
-TEXT_SIZE, TITLE_SIZE = 13, 15
-WIDTH, HEIGHT = 6.4, 3.4
+TEXT_SIZE, TITLE_SIZE = 13, 15  #: of plotly's figures, in pixels
+WIDTH, HEIGHT = 6.4, 3.4  #: of matplotlib's figures, in inches
 
 
 def colour(role: str) -> str:
