@@ -36,10 +36,11 @@ def generate(
     """Continue a text, word by word; the arguments are checked at once, before the first word is asked for.
 
     Args:
-        model, vocabulary: trained together; the model is used without dropout, and left in the mode it was found in.
+        model: used without dropout, and left in the mode it was found in.
+        vocabulary: the one it was trained with.
         prompt: words to continue; where there are none, the text begins after an ``<eos>``, as a line of a corpus does.
         length: number of words to draw, at least 1; ``<eos>`` counts as one and ends nothing.
-        temperature, top_k, top_p: see `next_word_distribution`; temperature 0 always takes the likeliest word.
+        temperature, top_k, top_p: as in `next_word_distribution`.
         generator: source of randomness, on any device; None takes torch's global one.
         cache: mixes in a continuous cache, whose history begins with the prompt.
 
@@ -236,7 +237,8 @@ def inspect_tokens(
     """What a model thinks of each word of a text; the mean surprisal is the loss of `evaluate` on context and text.
 
     Args:
-        model, vocabulary: trained together; the model is used without dropout, and left in the mode it was found in.
+        model: used without dropout, and left in the mode it was found in.
+        vocabulary: the one it was trained with.
         words: the text; one report each.
         cache: mixes in a continuous cache; the model's own figures do not change with it.
         context: words read before the text and not reported on; where there are none, an ``<eos>``.

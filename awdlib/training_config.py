@@ -10,6 +10,8 @@ from awdlib.batches import WindowLengths
 class TrainConfig:
     """How a model is trained. Defaults: the paper's for Penn Treebank (Merity et al. 2017, section 5).
 
+    The original README's command has other batch sizes and epochs: ``awd-lstm-ptb-readme`` of `awdlib.presets.PRESETS`.
+
     Args:
         epochs: passes over the training set.
         batch_size: columns that are trained on side by side.
@@ -21,7 +23,7 @@ class TrainConfig:
         weight_decay: L2 coefficient on every parameter.
         ar_weight: alpha, of activation regularization.
         tar_weight: beta, of temporal activation regularization.
-        patience: n of the non-monotone trigger, in epochs.
+        patience: n of the non-monotone trigger, in epochs; see `is_triggered`, also for where paper and code differ.
         lr_decay: "none" for NT-ASGD; "plateau" for SGD whose learning rate is multiplied by ``decay_factor`` where
             NT-ASGD would begin to average (the ablation's row without NT-ASGD); "schedule" for SGD that multiplies it
             after every epoch beyond ``decay_after`` (Zaremba et al. 2014). With the last two nothing is averaged.

@@ -20,7 +20,9 @@ class Control:
         values: every value that the parameter can take, in the control's order.
         value: where it stands at first.
         texts: how each value is written.
-        label, symbol, unit: ``"drop probability"``, ``"p"``, ``""``; the label defaults to the parameter's name.
+        label: what the parameter is, ``"drop probability"``; by default its name.
+        symbol: its letter in equations, ``"p"``.
+        unit: what is written behind a value, ``"tokens"``.
 
     Example:
         `slider`, `choice` and `switch` make one, and check it:
@@ -65,7 +67,8 @@ def slider(
     """A slider over ``start, start + step, …, stop`` (both ends included).
 
     Args:
-        start, stop: the ends.
+        start: the first position.
+        stop: the last one.
         step: distance between neighbours; fewer steps make a lighter page.
         value: where it stands at first; one of the steps.
         label, symbol, unit: what is written beside it.

@@ -177,7 +177,8 @@ def follow(
     Args:
         items: what the lab's function returned.
         cancelled: asked after every item; once set, the generator is closed.
-        progress, show: told of each item as it comes.
+        progress: called with each `Progress` as it comes.
+        show: called with everything else.
 
     Returns:
         the last thing shown, and whether the generator came to its end.
