@@ -1,10 +1,10 @@
 """The paper's ablation: each part of AWD-LSTM left out in turn, over several seeds, beside the published figures.
 
-Merity et al. 2017, section 6 and its table of ablations. The paper does not say whether its other rows were
+Merity et al. 2017, the table of ablations. The paper does not say whether its other rows were
 fine-tuned, so all rows here are compared at equal budget *without* fine-tuning: ``full`` is the paper's row
 "- fine-tuning", and every difference is taken from it, the paper's too. (If the paper fine-tuned its rows, its
 differences are larger by what fine-tuning brings: 0.2 to 1.5.) The paper's row "AWD-LSTM (tied)" is ``fine-tuned``:
-it goes on from the ``full`` run of the same seed, for at most as many epochs as that took.
+it goes on from the ``full`` run of the same seed, for at most as many epochs as that took::
 
     for cell, record in run_grid(PRESETS["toy"], ["full", "no-weight-drop"], [1, 2, 3], folder, load_corpus("toy")):
         ...
@@ -25,14 +25,24 @@ from awdlib.settings import suggest
 from awdlib.training import EpochRecord, StepRecord, start
 from awdlib.training_config import finetuning
 
-SPLITS = ("valid", "test")
+SPLITS = ("valid", "test")  #: what a finished run is measured on
 
 
 class Row(NamedTuple):
-    """One row of the table: what it is called, what it changes, and what the paper reports."""
+    """One row of the table: what it is called, what it changes, and what the paper reports.
 
-    label: str
-    vary: Callable[[Preset], Preset]
+    Example:
+        >>> from awdlib.ablation import ROWS
+        >>> from awdlib.presets import PRESETS
+        >>> row, paper = ROWS["no-weight-drop"], PRESETS["awd-lstm-ptb"]
+        >>> paper.model.dropout_weight, row.vary(paper).model.dropout_weight
+        (0.5, 0.0)
+        >>> row.published["ptb"]
+        (71.1, 68.9)
+    """
+
+    label: str  #: as the table and the picture write it
+    vary: Callable[[Preset], Preset]  #: from a preset to the one without this part
     published: dict[str, tuple[float, float]]  #: corpus -> perplexity, validation and test
 
 
@@ -41,7 +51,20 @@ def _model(**changes: Any) -> Callable[[Preset], Preset]:
 
 
 def changing(**changes: Any) -> Callable[[Preset], Preset]:
-    """What changes these training settings of a preset."""
+    """What changes these training settings of a preset.
+
+    Args:
+        **changes: fields of `TrainConfig`.
+
+    Returns:
+        a function from a preset to the changed one.
+
+    Example:
+        >>> from awdlib.ablation import changing
+        >>> from awdlib.presets import PRESETS
+        >>> changing(seed=7)(PRESETS["toy"]).training.seed
+        7
+    """
     return lambda preset: replace(preset, training=replace(preset.training, **changes))
 
 
@@ -59,6 +82,9 @@ def _row(label: str, vary: Callable[[Preset], Preset], ptb: tuple[float, float],
 
 _PLATEAU = changing(lr_decay="plateau", decay_factor=0.5, average_from=None)  # no average, by schedule neither
 
+#: The paper's rows by name; ``full`` is its row "- fine-tuning", ``fine-tuned`` its first.
+#:
+#: :meta hide-value:
 ROWS: dict[str, Row] = {
     "full": _row("full, not fine-tuned", _model(), (60.7, 58.8), (69.1, 66.0)),
     "no-ntasgd": _row("– NT-ASGD", _PLATEAU, (66.3, 63.7), (73.3, 69.7)),
@@ -70,27 +96,41 @@ ROWS: dict[str, Row] = {
     "no-weight-drop": _row("– weight drop", _model(dropout_weight=0.0), (71.1, 68.9), (78.4, 74.9)),
     "fine-tuned": _row("full, fine-tuned", _fine_tuned, (60.0, 57.3), (68.6, 65.8)),
 }  # fmt: skip
-NOT_FINE_TUNED = [name for name in ROWS if name != "fine-tuned"]
+NOT_FINE_TUNED = [name for name in ROWS if name != "fine-tuned"]  #: the rows that start from nothing
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row at one seed: one run."""
+    """One row at one seed: one run. `plan` makes them, and its example shows some."""
 
-    row: str
+    row: str  #: name of one of `ROWS`
     preset: Preset  #: as varied by the row, with the seed and the corpus's vocabulary
 
     @property
     def name(self) -> str:
-        """Of its folder: ROW-SEED."""
+        """Name of its folder, ROW-SEED."""
         return f"{self.row}-{self.preset.training.seed}"
 
 
 def plan(preset: Preset, rows: Sequence[str], seeds: Sequence[int], corpus: Corpus) -> list[Cell]:
     """The cells in the order in which they are run: all rows of one seed, ``full`` first, then the next seed's.
 
+    Args:
+        preset: what the rows vary; its corpus, vocabulary size and seed are replaced.
+        rows: names of `ROWS`.
+        seeds: one cell of each row for each of them.
+        corpus: what is to be trained on.
+
     Raises:
         ValueError: no such row, no rows or seeds, a row that changes nothing, or one that needs another beside it.
+
+    Example:
+        >>> from awdlib.ablation import plan
+        >>> from awdlib.corpora import load_corpus
+        >>> from awdlib.presets import PRESETS
+        >>> cells = plan(PRESETS["toy"], ["no-ar-tar", "full"], [1, 2], load_corpus("toy"))
+        >>> [cell.name for cell in cells]
+        ['full-1', 'no-ar-tar-1', 'full-2', 'no-ar-tar-2']
     """
     for name in rows:
         if name not in ROWS:
@@ -117,6 +157,17 @@ def is_finished(cell: Cell, folder: Path, name: str = "") -> bool:
 
     Raises:
         ValueError: it holds a run of another preset, of other settings, or of more epochs.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.ablation import is_finished, plan
+        >>> from awdlib.corpora import load_corpus
+        >>> from awdlib.presets import PRESETS
+        >>> (cell,) = plan(PRESETS["toy"], ["full"], [1], load_corpus("toy"))
+        >>> with tempfile.TemporaryDirectory() as empty:
+        ...     is_finished(cell, Path(empty))
+        False
     """
     here, asked = folder / cell.name, cell.preset.training.epochs
     if not (here / RECORD).exists():
@@ -137,7 +188,24 @@ def is_finished(cell: Cell, folder: Path, name: str = "") -> bool:
 
 
 def differing_settings(record: dict[str, Any], preset: Preset, name: str, but: str = "") -> str:
-    """Names of the settings in which a run's record differs from a preset."""
+    """Names of the settings in which a run's record differs from a preset, commas between; "" where in none.
+
+    Args:
+        record: from `awdlib.runs.read_record`.
+        preset: what was asked for.
+        name: of the preset.
+        but: a setting that may differ.
+
+    Example:
+        >>> from dataclasses import asdict
+        >>> from awdlib.ablation import changing, differing_settings
+        >>> from awdlib.presets import PRESETS
+        >>> toy = PRESETS["toy"]
+        >>> record = {"preset": "toy", "corpus": {"name": "toy"}, "model": asdict(toy.model)}
+        >>> record["training"] = asdict(changing(seed=7, lr=5.0)(toy).training)
+        >>> differing_settings(record, toy, "toy", but="seed")
+        'lr'
+    """
     wanted = {"preset": name, "corpus": preset.corpus, **asdict(preset.model), **asdict(preset.training)}
     found = {"preset": record["preset"], "corpus": record["corpus"]["name"], **record["model"], **record["training"]}
     return ", ".join(key for key in wanted if key != but and found.get(key) != wanted[key])
@@ -146,7 +214,31 @@ def differing_settings(record: dict[str, Any], preset: Preset, name: str, but: s
 def open_cell(
     cell: Cell, folder: Path, corpus: Corpus, name: str = "", device: torch.device | str = "cpu"
 ) -> Run:  # fmt: skip
-    """The run of a cell, resumed where it was interrupted; its ``steps()`` train it, its ``finish()`` ends it."""
+    """The run of a cell, resumed where it was interrupted; its `Run.steps` train it, its `Run.finish` ends it.
+
+    Args:
+        cell: one of `plan`.
+        folder: of the grid; nothing is written before the first step.
+        corpus: what is trained on.
+        name: of the preset, for the record.
+        device: where to train.
+
+    Raises:
+        CheckpointError: what is there belongs to other settings, or there is no ``full`` run to fine-tune.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.ablation import open_cell, plan
+        >>> from awdlib.corpora import load_corpus
+        >>> from awdlib.presets import PRESETS
+        >>> corpus = load_corpus("toy")
+        >>> (cell,) = plan(PRESETS["toy"], ["full"], [1], corpus)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = open_cell(cell, Path(folder), corpus)
+        >>> run.folder.name, run.training.updates
+        ('full-1', 0)
+    """
     here, preset, parent = folder / cell.name, cell.preset, None
     full = folder / f"full-{preset.training.seed}"
     if cell.row == "fine-tuned":
@@ -177,10 +269,23 @@ def run_grid(
         device: where to train.
 
     Yields:
-        the cell at work, and the records of `train`.
+        the cell at work, and the records of `awdlib.training.train`.
 
     Raises:
         ValueError: as `plan` and `is_finished` say, before anything is trained.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.ablation import run_grid
+        >>> from awdlib.corpora import load_corpus
+        >>> from awdlib.presets import PRESETS
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     grid = run_grid(PRESETS["toy"], ["full", "no-ar-tar"], [1, 2], Path(folder), load_corpus("toy"))
+        ...     cell, record = next(grid)
+        ...     grid.close()  # leaves a checkpoint, from which the next call goes on
+        >>> cell.name, record.update
+        ('full-1', 1)
     """
     cells = plan(preset, rows, seeds, corpus)
     for cell in [cell for cell in cells if not is_finished(cell, folder, name)]:

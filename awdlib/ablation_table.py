@@ -12,32 +12,35 @@ from awdlib.training_config import TrainConfig
 
 
 class Line(NamedTuple):
-    """One row of the finished table: means over its seeds, in perplexity; None where there is nothing to say."""
+    """One row of the finished table: means over its seeds, in perplexity; None where there is nothing to say.
 
-    row: str
-    seeds: str  #: "1 2 3"
-    valid: float
+    From `collect`, whose example shows some.
+    """
+
+    row: str  #: its name
+    seeds: str  #: as in "1 2 3"
+    valid: float  #: mean over the seeds
     valid_sd: float | None  #: standard deviation over the seeds
-    test: float
-    test_sd: float | None
+    test: float  #: mean over the seeds
+    test_sd: float | None  #: standard deviation over the seeds
     valid_difference: float | None  #: from ``full``, over the seeds that both have; None for ``full`` itself
     valid_error: float | None  #: standard error of that difference
-    test_difference: float | None
-    test_error: float | None
-    paper_valid: float
-    paper_test: float
+    test_difference: float | None  #: from ``full``, likewise
+    test_error: float | None  #: standard error of that difference
+    paper_valid: float  #: what the paper reports
+    paper_test: float  #: what the paper reports
     paper_valid_difference: float  #: from the paper's row "- fine-tuning"
-    paper_test_difference: float
+    paper_test_difference: float  #: likewise
 
 
 class Table(NamedTuple):
     """What `collect` finds in a folder."""
 
-    preset: str
-    corpus: str
+    preset: str  #: its name; "" where it has none
+    corpus: str  #: what was trained on
     epochs: int  #: of every run, fine-tuning not counted
-    paper_corpus: str  #: of the paper's figures: this corpus, or else Penn Treebank
-    lines: list[Line]
+    paper_corpus: str  #: of the paper's figures; this corpus where it has any, else Penn Treebank
+    lines: list[Line]  #: in the order of `awdlib.ablation.ROWS`
 
 
 def collect(folder: Path) -> Table:
@@ -46,8 +49,29 @@ def collect(folder: Path) -> Table:
     A difference is the mean over seeds of (row - full) at equal seed: runs of one seed share initial weights and
     window lengths, so only their difference can be treated as independent from seed to seed.
 
+    Args:
+        folder: of the grid, as `awdlib.ablation.run_grid` fills it.
+
     Raises:
         ValueError: there is no finished cell, or the cells do not belong to one grid.
+
+    Example:
+        A grid of two runs, its records written by hand:
+
+        >>> import tempfile
+        >>> from dataclasses import asdict
+        >>> from pathlib import Path
+        >>> from awdlib import ablation, ablation_table, checkpoints, corpora, presets
+        >>> cells = ablation.plan(presets.PRESETS["toy"], ["full", "no-ar-tar"], [1], corpora.load_corpus("toy"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for cell, test in zip(cells, [30.0, 33.0]):
+        ...         record = {"status": "finished", "preset": "toy", "corpus": {"name": "toy"}}
+        ...         record |= {"model": asdict(cell.preset.model), "training": asdict(cell.preset.training)}
+        ...         record |= {"final_perplexity": {"valid": 31.0, "test": test}}
+        ...         checkpoints.write_json(Path(folder) / cell.name / "record.json", record)
+        ...     table = ablation_table.collect(Path(folder))
+        >>> [(line.row, line.test, line.test_difference, line.paper_test_difference) for line in table.lines]
+        [('full', 30.0, None, 0.0), ('no-ar-tar', 33.0, 3.0, 1.5)]
     """
     found: dict[str, dict[int, dict[str, Any]]] = {}  # row -> seed -> record
     for path in sorted(folder.glob(f"*/{RECORD}")):

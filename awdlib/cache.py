@@ -1,7 +1,8 @@
 """The continuous cache: recently seen words become likelier where the hidden state resembles the one before them.
 
-Grave, Joulin & Usunier 2016 ("Improving neural language models with a continuous cache"); Merity et al. 2017,
-section 5. Nothing is trained. With h_t the last layer's raw output at time t and w_{t+1} the word that followed,
+Grave, Joulin & Usunier 2016 ("Improving neural language models with a continuous cache"), section 3; Merity et al.
+2017, on pointer models. Nothing is trained. With ``h_t`` the last layer's raw output at time t and ``w_{t+1}`` the word
+that followed::
 
     p_cache(w | h_t)  =  sum over i in the window, w_{i+1} = w, of exp(theta h_t . h_i)  /  sum over i of the same
     p(w)              =  (1 - lambda) p_model(w) + lambda p_cache(w)
@@ -21,12 +22,12 @@ from torch import Tensor
 from awdlib.batches import batchify, fixed_windows
 from awdlib.model import LanguageModel, at_least_single
 
-CHUNK = 256  # queries at a time: memory is CHUNK x (window + CHUNK) numbers a stream
+CHUNK = 256  #: queries at a time, so that memory is CHUNK x (window + CHUNK) numbers a stream
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheConfig:
-    """Settings of the cache.
+    """Settings of the cache. Defaults: the original README's for Penn Treebank.
 
     Args:
         window: how many past positions are remembered.
@@ -37,6 +38,17 @@ class CacheConfig:
 
     Raises:
         ValueError: a value is out of range.
+
+    Example:
+        The original README's settings for WikiText-2:
+
+        >>> from awdlib.cache import CacheConfig
+        >>> CacheConfig(window=3785, flatness=0.662, weight=0.1279)
+        CacheConfig(window=3785, flatness=0.662, weight=0.1279, only_when_full=False)
+        >>> CacheConfig(weight=1.1)
+        Traceback (most recent call last):
+            ...
+        ValueError: the cache's weight (lambda) is 1.1; it must lie in [0, 1]
     """
 
     window: int = 500
@@ -54,22 +66,52 @@ class CacheConfig:
 
 
 class TargetProbabilities(NamedTuple):
-    """What model and cache each give to the words that came; all (num_targets, batch), in double precision."""
+    """What model and cache each give to the words that came; all (num_targets, batch), in double precision.
 
-    model: Tensor
-    cache: Tensor  #: 0 where there is no history yet, or the target is not in it
-    usable: Tensor  #: bool: whether there is a history to use
+    From `target_probabilities` and `sweep_flatness`. Lambda is free to search in it, with no further look at the model.
+
+    Example:
+        The cache does not know the first word and is sure of the second. Lambda 7/16 balances the two:
+
+        >>> import torch
+        >>> from awdlib.cache import TargetProbabilities
+        >>> model, cache = torch.tensor([[0.5], [0.1]]), torch.tensor([[0.0], [0.9]])
+        >>> found = TargetProbabilities(model, cache, usable=torch.tensor([[True], [True]]))
+        >>> round(found.best_weight(), 2)
+        0.44
+        >>> found.loss(7 / 16) < found.loss(0)
+        True
+    """
+
+    model: Tensor  #: p_model of each target
+    cache: Tensor  #: p_cache of each target; 0 where there is no history yet, or the target is not in it
+    usable: Tensor  #: whether there is a history to use, as bool
 
     def mixed(self, weight: float) -> Tensor:
-        """(1 - lambda) p_model + lambda p_cache, and p_model alone where the cache cannot be used."""
+        """(1 - lambda) p_model + lambda p_cache, and p_model alone where the cache cannot be used.
+
+        Args:
+            weight: lambda, in [0, 1].
+
+        Returns:
+            (num_targets, batch), in double precision.
+        """
         return torch.where(self.usable, (1 - weight) * self.model + weight * self.cache, self.model)
 
     def loss(self, weight: float) -> float:
-        """Mean negative log likelihood in nats a token at this lambda: free to search, once these are stored."""
+        """Mean negative log likelihood of `mixed` in nats a token.
+
+        Args:
+            weight: lambda, in [0, 1].
+        """
         return -self.mixed(weight).log().mean().item()
 
     def best_weight(self, tolerance: float = 1e-5) -> float:
-        """The lambda of lowest loss, by golden-section search: the loss is convex in lambda."""
+        """The lambda of lowest `loss`, by golden-section search: the loss is convex in lambda.
+
+        Args:
+            tolerance: width of the interval at which the search ends.
+        """
         low, high, ratio = 0.0, 1.0, (math.sqrt(5) - 1) / 2
         while high - low > tolerance:
             left, right = high - ratio * (high - low), low + ratio * (high - low)
@@ -82,10 +124,10 @@ def cache_probabilities(
 ) -> tuple[Tensor, Tensor]:
     """Probability that the cache gives to each target, exactly, for every position of a stream.
 
-    Position t sees the pairs (h_i, w_{i+1}) with t - window <= i < t.
+    Grave et al. 2016, section 3. Position t sees the pairs ``(h_i, w_{i+1})`` with t - window <= i < t.
 
     Args:
-        states: (num_targets, features): h_t, the last layer's raw output before each target.
+        states: (num_targets, features), the last layer's raw output ``h_t`` before each target.
         targets: (num_targets,) the words that came.
         window: positions remembered.
         flatness: theta.
@@ -93,6 +135,16 @@ def cache_probabilities(
 
     Returns:
         probabilities (num_targets,), 0 where there is no history; and whether there is one, (num_targets,) bool.
+
+    Example:
+        At theta 0 the states do not matter, and a word's probability is its share of the words seen so far:
+
+        >>> import torch
+        >>> from awdlib.cache import cache_probabilities
+        >>> words = torch.tensor([7, 5, 7, 7])
+        >>> probabilities, usable = cache_probabilities(torch.ones(4, 2), words, window=10, flatness=0.0)
+        >>> probabilities, usable
+        (tensor([0.0000, 0.0000, 0.5000, 0.6667]), tensor([False,  True,  True,  True]))
     """
     history = _History(window, flatness, only_when_full)
     chunks = zip(states.split(CHUNK), targets.split(CHUNK), strict=True)
@@ -141,6 +193,22 @@ def target_probabilities(
         config: the cache's settings; its weight does not matter here.
         batch_size: columns that the text is cut into; 1 is exact.
         seq_len: rows at a time; does not change the result.
+
+    Returns:
+        both probabilities of every target, (num_tokens // batch_size - 1, batch_size).
+
+    Example:
+        Without the cache's part, what is left is the loss of `evaluate`:
+
+        >>> import torch
+        >>> from awdlib.cache import CacheConfig, target_probabilities
+        >>> from awdlib.evaluation import evaluate
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=10, embedding_size=8, hidden_size=8))
+        >>> text = torch.arange(60) % 10
+        >>> found = target_probabilities(model, text, CacheConfig(window=20))
+        >>> abs(found.loss(weight=0) - evaluate(model, text)) < 1e-5
+        True
     """
     return sweep_flatness(model, tokens, config, [config.flatness], batch_size, seq_len)[0]
 
@@ -158,6 +226,29 @@ def sweep_flatness(
 
     Memory is bounded by the window and the chunk, whatever the length of the text; only three numbers a target and
     theta are kept.
+
+    Args:
+        model: left in the mode it was found in.
+        tokens: (num_tokens,) token ids.
+        config: the cache's settings; its flatness and weight do not matter here.
+        flatnesses: the theta to try.
+        batch_size: columns that the text is cut into; 1 is exact.
+        seq_len: rows at a time; does not change the result.
+
+    Returns:
+        the probabilities at each theta, in the order of ``flatnesses``.
+
+    Example:
+        In a text that repeats itself, the states of like positions are alike: looking at them beats counting words.
+
+        >>> import torch
+        >>> from awdlib.cache import CacheConfig, sweep_flatness
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> sizes = ModelConfig(vocab_size=10, embedding_size=8, hidden_size=8, num_layers=1)
+        >>> model = LanguageModel(sizes, generator=torch.Generator().manual_seed(1))
+        >>> counted, looked_up = sweep_flatness(model, torch.arange(60) % 10, CacheConfig(window=20), [0.0, 1e5])
+        >>> round(counted.cache[-1].item(), 3), round(looked_up.cache[-1].item(), 3)
+        (0.1, 1.0)
     """
     was_training = model.training
     model.eval()

@@ -14,18 +14,34 @@ from typing import Any
 
 import torch
 
-HEADER = b"awdlib checkpoint 1\n"
+HEADER = b"awdlib checkpoint 1\n"  #: how every checkpoint begins
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written or read; the message says which one, why, and what to do."""
+    """A checkpoint cannot be written or read; the message says which one, why, and what to do.
+
+    Raised by `save`, by `load`, whose example shows one, and by all that stands on them.
+    """
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that, whatever happens, its old or its new content is there, never a part.
 
+    Args:
+        path: the file; its folder is made if need be.
+        content: all of it.
+
     Raises:
         CheckpointError: the disk is full, or the folder cannot be written; the old file is untouched.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.checkpoints import write_atomically
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder) / "new" / "notes.txt", b"whole")
+        ...     [path.name for path in Path(folder, "new").iterdir()]  # and no temporary file beside it
+        ['notes.txt']
     """
     temporary = None
     try:
@@ -47,15 +63,49 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write plain values as readable JSON, atomically."""
+    """Write plain values as readable JSON, atomically.
+
+    Args:
+        path: the file; its folder is made if need be.
+        value: what JSON can hold.
+
+    Raises:
+        CheckpointError: it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.checkpoints import write_json
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "record.json", {"epochs": 40})
+        ...     print(Path(folder, "record.json").read_text())
+        {
+         "epochs": 40
+        }
+        <BLANKLINE>
+    """
     write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def save(path: Path, value: dict[str, Any]) -> None:
-    """Write a checkpoint of tensors and plain values, atomically.
+    """Write a checkpoint of tensors and plain values, atomically; `load` reads it back.
+
+    Args:
+        path: the file; its folder is made if need be.
+        value: tensors, numbers, strings, and lists and dictionaries of them.
 
     Raises:
         CheckpointError: it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from awdlib.checkpoints import load, save
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Path(folder) / "checkpoint.pt", {"epoch": 3, "weight": torch.ones(2)})
+        ...     load(Path(folder) / "checkpoint.pt")
+        {'epoch': 3, 'weight': tensor([1., 1.])}
     """
     buffer = io.BytesIO()
     torch.save(value, buffer)
@@ -66,8 +116,28 @@ def save(path: Path, value: dict[str, Any]) -> None:
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint; no code in it is ever run.
 
+    Args:
+        path: what `save` has written.
+        device: where the tensors go.
+
     Raises:
         CheckpointError: it is missing, truncated, damaged, or not a checkpoint of this library.
+
+    Example:
+        A file that has lost its last byte is not believed:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.checkpoints import CheckpointError, load, save
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "checkpoint.pt"
+        ...     save(path, {"epoch": 3})
+        ...     _ = path.write_bytes(path.read_bytes()[:-1])
+        ...     try:
+        ...         load(path)
+        ...     except CheckpointError as problem:
+        ...         print(str(problem).removeprefix(f"{path} "))
+        is truncated or damaged: delete it, or bring back a copy, and start again
     """
     try:
         content = path.read_bytes()

@@ -14,7 +14,14 @@ from awdlib import __version__
 
 
 def now() -> str:
-    """The present time, UTC, to the second."""
+    """The present time, UTC, to the second, in the form of ISO 8601.
+
+    Example:
+        >>> from datetime import datetime
+        >>> from awdlib.environment import now
+        >>> datetime.fromisoformat(now()).tzname()
+        'UTC'
+    """
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -23,6 +30,17 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
 
     Args:
         device: the device of the run; a GPU is named.
+
+    Returns:
+        a value under each name, None where there is nothing to say (no GPU; no clone and so no commit).
+
+    Example:
+        >>> from awdlib.environment import describe_environment
+        >>> here = describe_environment("cpu")
+        >>> here["device"], here["gpu"]
+        ('cpu', None)
+        >>> list(here)[:5]
+        ['awdlib', 'commit', 'python', 'torch', 'numpy']
     """
     device = torch.device(device)
     return {
@@ -42,10 +60,22 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """ "auto" is a CUDA GPU where there is one, else the CPU.
+    """The device of a name; "auto" is a CUDA GPU where there is one, else the CPU.
+
+    Args:
+        name: "auto", "cpu" or "cuda".
 
     Raises:
         ValueError: an unknown name, or "cuda" where there is none.
+
+    Example:
+        >>> from awdlib.environment import choose_device
+        >>> choose_device("cpu")
+        device(type='cpu')
+        >>> choose_device("tpu")
+        Traceback (most recent call last):
+            ...
+        ValueError: device is 'tpu'; it must be auto, cpu or cuda
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,7 +1,8 @@
 """Text from a model, sampled word by word, and what a model thinks of each word of a given text.
 
-What is drawn from is, in this order: model and cache mixed, temperature, top-k, nucleus. Without a cache that is the
+What is drawn from is, in this order, model and cache mixed, temperature, top-k, nucleus. Without a cache that is the
 usual softmax(logits / T), since softmax(log softmax(x) / T) = softmax(x / T).
+
 Top-k: Fan et al. 2018. Nucleus: Holtzman et al. 2020, section 3.1. Cache: Grave et al. 2016, as in `awdlib.cache`.
 """
 
@@ -35,10 +36,11 @@ def generate(
     """Continue a text, word by word; the arguments are checked at once, before the first word is asked for.
 
     Args:
-        model, vocabulary: trained together; the model is used without dropout, and left in the mode it was found in.
+        model: used without dropout, and left in the mode it was found in.
+        vocabulary: the one it was trained with.
         prompt: words to continue; where there are none, the text begins after an ``<eos>``, as a line of a corpus does.
-        length: number of words to draw; ``<eos>`` counts as one and ends nothing.
-        temperature, top_k, top_p: see `next_word_distribution`; temperature 0 always takes the likeliest word.
+        length: number of words to draw, at least 1; ``<eos>`` counts as one and ends nothing.
+        temperature, top_k, top_p: as in `next_word_distribution`.
         generator: source of randomness, on any device; None takes torch's global one.
         cache: mixes in a continuous cache, whose history begins with the prompt.
 
@@ -47,6 +49,21 @@ def generate(
 
     Raises:
         ValueError: a word of the prompt is unknown, a setting is out of range, or the vocabulary is another model's.
+
+    Example:
+        Of an untrained model, whose softmax bias is made to prefer one word:
+
+        >>> import torch
+        >>> from awdlib.corpora import Vocabulary
+        >>> from awdlib.generation import generate
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> words = Vocabulary(["<eos>", "the", "sea", "sings"])
+        >>> model = LanguageModel(ModelConfig(vocab_size=4, embedding_size=8, hidden_size=8))
+        >>> model.softmax_bias.data[words.ids["sea"]] = 5.0
+        >>> list(generate(model, words, ["the"], length=3, temperature=0))
+        ['sea', 'sea', 'sea']
+        >>> len(set(generate(model, words, ["the"], 50, temperature=100, generator=torch.Generator().manual_seed(1))))
+        4
     """
     if length < 1:
         raise ValueError(f"length is {length}; it must be at least 1: ask for one word or more")
@@ -68,6 +85,8 @@ def next_word_distribution(
 ) -> Tensor:
     """Probabilities to draw the next word from: softmax(logits / temperature), cut off by top-k, then by nucleus.
 
+    Top-k: Fan et al. 2018. Nucleus: Holtzman et al. 2020, section 3.1.
+
     Args:
         logits: (..., vocab_size), or log probabilities; -inf for a word that cannot come.
         temperature: below 1 favours likely words, above 1 levels the distribution; 0 puts all on the likeliest.
@@ -79,6 +98,15 @@ def next_word_distribution(
 
     Raises:
         ValueError: a setting is out of range, or the logits are not numbers.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.generation import next_word_distribution
+        >>> logits = torch.tensor([0.5, 0.3, 0.2]).log()
+        >>> next_word_distribution(logits, temperature=0.5)  # the squares, made to sum to 1
+        tensor([0.6579, 0.2368, 0.1053], dtype=torch.float64)
+        >>> next_word_distribution(logits, top_p=0.7)  # 0.5 alone is too little, 0.5 + 0.3 is enough
+        tensor([0.6250, 0.3750, 0.0000], dtype=torch.float64)
     """
     _require_settings(temperature, top_k, top_p, logits.shape[-1])
     logits = logits.double() - logits.double().amax(-1, keepdim=True)  # at most 0: no small temperature overflows
@@ -104,7 +132,10 @@ def _draw(p: Tensor, generator: torch.Generator | None) -> int:
 
 
 class NextWord(NamedTuple):
-    """What model and cache expect after the words read so far; (vocab_size,) each, in double precision."""
+    """What model and cache expect after the words read so far; (vocab_size,) each, in double precision.
+
+    From `Reader.read`, whose example shows one.
+    """
 
     model_log: Tensor  #: natural logarithm of p_model
     cache: Tensor  #: p_cache; all 0 without a cache, or while it has no history
@@ -112,12 +143,28 @@ class NextWord(NamedTuple):
 
     @property
     def mixed(self) -> Tensor:
-        """(1 - lambda) p_model + lambda p_cache."""
+        """(1 - lambda) p_model + lambda p_cache, (vocab_size,)."""
         return (1 - self.weight) * self.model_log.exp() + self.weight * self.cache
 
 
 class Reader:
-    """Reads a text word by word and says after each what may follow: hidden state carried, cache growing."""
+    """Reads a text word by word and says after each what may follow: hidden state carried, cache growing.
+
+    Args:
+        model: used without dropout, and left in the mode it was found in.
+        cache: settings of a continuous cache, which sees what is read; None for the model alone.
+
+    Example:
+        After the words 3, 5, 3 the cache knows what came after the first two of them, each once:
+
+        >>> from awdlib.cache import CacheConfig
+        >>> from awdlib.generation import Reader
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=6, embedding_size=8, hidden_size=8))
+        >>> reader = Reader(model, CacheConfig(flatness=0.0))
+        >>> [reader.read(word).cache.tolist() for word in (3, 5, 3)][-1]
+        [0.0, 0.0, 0.0, 0.5, 0.0, 0.5]
+    """
 
     def __init__(self, model: LanguageModel, cache: CacheConfig | None = None) -> None:
         self.model, self.cache, self.states = model, cache, model.initial_states(1)
@@ -127,7 +174,14 @@ class Reader:
 
     @torch.no_grad()
     def read(self, word: int) -> NextWord:
-        """Read one more word, by its id."""
+        """Read one more word.
+
+        Args:
+            word: its id.
+
+        Returns:
+            what is expected to follow it.
+        """
         if self.hidden is not None:
             self.history.append((self.hidden, word))
             self.pairs_seen += 1
@@ -157,15 +211,18 @@ class Reader:
 
 @dataclass(frozen=True)
 class TokenReport:
-    """What the model, and the cache beside it, thought of one word of a text before they read it."""
+    """What the model, and the cache beside it, thought of one word of a text before they read it.
 
-    word: str
+    From `inspect_tokens`, whose example shows some.
+    """
+
+    word: str  #: as it stands in the text
     probability: float  #: p_model
     surprisal: float  #: -ln p_model, in nats
-    entropy: float  #: of the model's whole distribution, in nats: the surprisal it expected
+    entropy: float  #: of the model's whole distribution, in nats; it is the surprisal that the model expected
     rank: int  #: among the model's words; 1 is the likeliest
     cache_probability: float | None  #: p_cache, 0 where there is no history yet; None without a cache
-    cache_share: float  #: lambda p_cache / mixed: how much of the mixed probability comes from the cache
+    cache_share: float  #: how much of the mixed probability comes from the cache, lambda p_cache / mixed
     mixed: float  #: (1 - lambda) p_model + lambda p_cache; p_model where the cache has no history
 
 
@@ -180,13 +237,30 @@ def inspect_tokens(
     """What a model thinks of each word of a text; the mean surprisal is the loss of `evaluate` on context and text.
 
     Args:
-        model, vocabulary: trained together; the model is used without dropout, and left in the mode it was found in.
+        model: used without dropout, and left in the mode it was found in.
+        vocabulary: the one it was trained with.
         words: the text; one report each.
         cache: mixes in a continuous cache; the model's own figures do not change with it.
         context: words read before the text and not reported on; where there are none, an ``<eos>``.
 
+    Returns:
+        one report a word of the text, in order.
+
     Raises:
         ValueError: a word is unknown, or the vocabulary is another model's.
+
+    Example:
+        A model that has learned nothing is near ln 3 = 1.10 nats of surprise at each of three words:
+
+        >>> import torch
+        >>> from awdlib.corpora import Vocabulary
+        >>> from awdlib.generation import inspect_tokens
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> sizes = ModelConfig(vocab_size=3, embedding_size=8, hidden_size=8)
+        >>> model = LanguageModel(sizes, generator=torch.Generator().manual_seed(1))
+        >>> reports = inspect_tokens(model, Vocabulary(["<eos>", "a", "b"]), ["a", "b", "a"])
+        >>> [(report.word, round(report.surprisal, 1)) for report in reports]
+        [('a', 1.1), ('b', 1.1), ('a', 1.1)]
     """
     before, text = _encode(model, vocabulary, context or [EOS]), _encode(model, vocabulary, words)
     reader, reports = Reader(model, cache), []

@@ -1,6 +1,6 @@
 """Named configurations, each with its source and the published figures that it aims at.
 
-Vary one with `dataclasses.replace`; the command line does so with ``--set field=value``.
+Vary one with ``dataclasses.replace``; the command line does so with ``--set field=value``.
 """
 
 from dataclasses import dataclass, replace
@@ -11,11 +11,22 @@ from awdlib.training import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A configuration under a name."""
+    """A configuration with its source; those of `PRESETS` have a name.
+
+    Example:
+        The paper's settings for Penn Treebank with one change, for a run of a few epochs:
+
+        >>> from dataclasses import replace
+        >>> from awdlib.presets import PRESETS
+        >>> paper = PRESETS["awd-lstm-ptb"]
+        >>> short = replace(paper, training=replace(paper.training, epochs=9, average_from=6))
+        >>> short.training.epochs, short.training.lr, short.model == paper.model
+        (9, 30.0, True)
+    """
 
     corpus: str  #: the corpus it is meant for
     model: ModelConfig  #: its vocab_size is replaced by the corpus's
-    training: TrainConfig
+    training: TrainConfig  #: how it is trained
     source: str  #: where the settings come from
     published: str = ""  #: perplexities that the source reports with them, validation / test
 
@@ -126,6 +137,10 @@ _ZAREMBA_SMALL = _zaremba(200, 20, 0.0, 0.1, epochs=13, full=5, by=2.0, clip=5.0
 _ZAREMBA_MEDIUM = _zaremba(650, 35, 0.5, 0.05, epochs=39, full=7, by=1.2, clip=5.0)
 _ZAREMBA_LARGE = _zaremba(1500, 35, 0.65, 0.04, epochs=55, full=15, by=1.15, clip=10.0)
 
+#: The presets by name. Two are this project's own; the others are the paper's, the original README's, the paper's
+#: with GRU, and the three models of Zaremba et al. 2014. ``python -m awdlib presets`` lists them.
+#:
+#: :meta hide-value:
 PRESETS: dict[str, Preset] = {
     "toy": _TOY,
     "ptb-small": _PTB_SMALL,

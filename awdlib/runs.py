@@ -1,8 +1,10 @@
 """A run's folder: trained, checkpointed, resumed, read back.
 
-RUN/record.json      configuration, versions, hardware, every epoch's figures, the final figures
-RUN/checkpoint.pt    all that the run needs to go on exactly where it was
-RUN/best.pt          the weights of the best validation epoch (the average's, once there is one)
+It holds::
+
+    RUN/record.json      configuration, versions, hardware, every epoch's figures, the final figures
+    RUN/checkpoint.pt    all that the run needs to go on exactly where it was
+    RUN/best.pt          the weights of the best validation epoch (the average's, once there is one)
 """
 
 import json
@@ -24,20 +26,33 @@ from awdlib.model import LanguageModel, ModelConfig
 from awdlib.training import EpochRecord, StepRecord, Training, require_finite, start, train
 from awdlib.training_config import TrainConfig, finetuning
 
-RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"
+RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"  #: the files in a run's folder
 
 
 @dataclass
 class Run:
-    """A folder and the training in it.
+    """A run: a folder and the training in it.
 
     Args:
         folder: where everything is written; made when first needed.
         corpus: what is trained on.
-        training: from `start`, or restored by `resume`.
+        training: from `awdlib.training.start`, or restored by `resume`.
         preset: name of the preset it came from.
         checkpoint_minutes: time between two checkpoints inside an epoch: what a kill can cost at most.
         parent: where its first weights came from, for a run that fine-tunes another.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib import corpora, model, runs, training
+        >>> words = corpora.Vocabulary("abc")
+        >>> corpus = corpora.Corpus("abc", words, *[words.encode("abc" * 333)] * 3, checked="made here")
+        >>> new = training.start(model.ModelConfig(vocab_size=3, hidden_size=8), training.TrainConfig(epochs=1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = runs.Run(Path(folder), corpus, new)
+        ...     records = list(run.steps())
+        ...     sorted(run.finish()), sorted(path.name for path in run.folder.iterdir())
+        (['test', 'valid'], ['best.pt', 'checkpoint.pt', 'record.json'])
     """
 
     folder: Path
@@ -55,7 +70,7 @@ class Run:
         """Train, writing checkpoints, weights and record on the way; stop consuming at any record to interrupt.
 
         Yields:
-            the records of `train`.
+            the records of `awdlib.training.train`.
 
         Raises:
             TrainingDiverged: the loss is not finite; the last good checkpoint is kept.
@@ -74,7 +89,11 @@ class Run:
             yield record
 
     def save(self, status: str = "running") -> None:
-        """Write the checkpoint, then the record; a diverged state is never saved over a good one."""
+        """Write the checkpoint, then the record; a diverged state is never saved over a good one.
+
+        Args:
+            status: what the record says of the run, "running" or "interrupted".
+        """
         require_finite(self.training)
         saved = self.training.state_dict() | {
             "model_config": asdict(self.training.model.config),
@@ -90,7 +109,7 @@ class Run:
         """Evaluate the best weights on both held-out splits, the test split as one single stream; write the record.
 
         Returns:
-            {"valid": perplexity, "test": perplexity}
+            the perplexities of ``"valid"`` and ``"test"``.
         """
         model, _ = load_best(self.folder, self.corpus, self.training.device)
         config = self.training.config
@@ -102,7 +121,7 @@ class Run:
         return final
 
     def write_record(self, status: str, final: dict[str, float] | None = None) -> None:
-        """Write ``record.json``: what was run, where, and how it went."""
+        """Write ``record.json``: what was run, where, and how it went; ``final`` is what `finish` returns."""
         training, path = self.training, self.folder / RECORD
         began = read_record(self.folder).get("began") if path.exists() else None
         best, by = training.best_epoch(), [r for r in training.history if r.averaging_began]
@@ -139,10 +158,22 @@ class Run:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a run.
+    """The record of a run: plain values, as `Run.write_record` has written them.
+
+    Args:
+        folder: the run's.
 
     Raises:
         CheckpointError: the folder holds none, or it is not JSON.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib import checkpoints, runs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checkpoints.write_json(Path(folder) / runs.RECORD, {"status": "running", "epochs": []})
+        ...     runs.read_record(Path(folder))
+        {'status': 'running', 'epochs': []}
     """
     path = folder / RECORD
     try:
@@ -154,10 +185,28 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") -> tuple[LanguageModel, ModelConfig]:
-    """The model of a run's best validation epoch, in evaluation mode.
+    """The model of a run's best validation epoch, in evaluation mode, and its configuration.
+
+    Args:
+        folder: the run's.
+        corpus: the one that it was trained on.
+        device: where the model goes.
 
     Raises:
         CheckpointError: there is none yet, it is damaged, or the corpus is another.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib import corpora, model, runs, training
+        >>> words = corpora.Vocabulary("abc")
+        >>> corpus = corpora.Corpus("abc", words, *[words.encode("abc" * 333)] * 3, checked="made here")
+        >>> new = training.start(model.ModelConfig(vocab_size=3, hidden_size=8), training.TrainConfig(epochs=1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     records = list(runs.Run(Path(folder), corpus, new).steps())
+        ...     best, config = runs.load_best(Path(folder), corpus)
+        >>> best.training, config.hidden_size
+        (False, 8)
     """
     path = folder / BEST
     if not path.exists():
@@ -185,6 +234,19 @@ def resume(
 
     Raises:
         CheckpointError: the checkpoint is damaged, or of another configuration or vocabulary.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib import corpora, model, runs, training
+        >>> corpus, config = corpora.load_corpus("toy"), training.TrainConfig(batch_size=4)
+        >>> sizes = model.ModelConfig(vocab_size=len(corpus.vocabulary), embedding_size=8, hidden_size=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = runs.Run(Path(folder), corpus, training.start(sizes, config))
+        ...     first = next(run.steps())  # one update, and no more: an interruption
+        ...     run.save("interrupted")
+        ...     runs.resume(run.folder, corpus, sizes, config, "cpu").updates
+        1
     """
     saved = checkpoints.load(folder / CHECKPOINT, "cpu")
     changed = _changed_fields(saved["model_config"], model_config) + _changed_fields(saved["train_config"], config)
@@ -212,6 +274,18 @@ def start_finetuning(folder: Path, corpus: Corpus, epochs: int, device: torch.de
 
     Raises:
         CheckpointError: there is no finished epoch in the folder, or it is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib import corpora, model, runs, training
+        >>> words = corpora.Vocabulary("abc")
+        >>> corpus = corpora.Corpus("abc", words, *[words.encode("abc" * 333)] * 3, checked="made here")
+        >>> first = training.start(model.ModelConfig(vocab_size=3, hidden_size=8), training.TrainConfig(epochs=1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     records = list(runs.Run(Path(folder), corpus, first).steps())
+        ...     runs.start_finetuning(Path(folder), corpus, epochs=5, device="cpu").config.average_from
+        1
     """
     model, _ = load_best(folder, corpus, device)
     return Training(model.train(), finetuning(TrainConfig(**read_record(folder)["training"]), epochs))

@@ -16,8 +16,28 @@ def apply_settings(
 ) -> tuple[ModelConfig, TrainConfig]:
     """Both configurations with each ``field=value`` applied to the one that has the field.
 
+    Args:
+        settings: such strings, in order; "none" unsets a field that is None unless set.
+        model: sizes and dropouts; its vocab_size comes from the corpus and is no setting.
+        training: how to train.
+
+    Returns:
+        the changed copies.
+
     Raises:
         ValueError: not of that form, no such field, or a value of the wrong type or out of range.
+
+    Example:
+        >>> from awdlib.model import ModelConfig
+        >>> from awdlib.settings import apply_settings
+        >>> from awdlib.training_config import TrainConfig
+        >>> model, training = apply_settings(["dropout_weight=0", "lr=10"], ModelConfig(), TrainConfig())
+        >>> model.dropout_weight, training.lr
+        (0.0, 10.0)
+        >>> apply_settings(["dropout_wieght=0"], model, training)
+        Traceback (most recent call last):
+            ...
+        ValueError: there is no setting 'dropout_wieght'; did you mean 'dropout_weight'?
     """
     model_fields = {field.name: field for field in fields(ModelConfig) if field.name != "vocab_size"}
     train_fields = {field.name: field for field in fields(TrainConfig)}
@@ -35,7 +55,17 @@ def apply_settings(
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known name, or all of them."""
+    """The end of an error message about an unknown name: the nearest known one, or all of them.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+
+    Example:
+        >>> from awdlib.settings import suggest
+        >>> suggest("tou", ["toy", "ptb"]), suggest("x", ["toy", "ptb"])
+        ("; did you mean 'toy'?", '; choose one of toy, ptb')
+    """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(known)}"

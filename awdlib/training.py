@@ -4,7 +4,7 @@
         ...
 
 A `StepRecord` comes after each update, an `EpochRecord` after each epoch. Between two records the `Training` object
-is consistent: its `state_dict` can be saved there and the run resumed exactly.
+is consistent: its `Training.state_dict` can be saved there and the run resumed exactly.
 """
 
 import math
@@ -27,48 +27,59 @@ UPDATES_BETWEEN_CHECKS = 100  # looking at the loss makes a GPU wait, so not aft
 
 
 class TrainingDiverged(ValueError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number; raised by `train`, within 100 updates of the first such loss."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one update did."""
+    """What one update did; `train` yields it, and its example shows one."""
 
     epoch: int  #: counted from 1
     update: int  #: counted from 1 over the whole run
     seq_len: int  #: rows of this window
     lr: float  #: learning rate of this update, scaled to the window drawn
-    loss: Tensor  #: cross entropy in nats a token, on the device: looking at it makes a GPU wait
+    loss: Tensor  #: cross entropy in nats a token, (), on the device; looking at it makes a GPU wait
     progress: float  #: share of the epoch done, in [0, 1]
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch reached."""
+    """What one epoch reached; `train` yields it, and `Training` keeps them all."""
 
     epoch: int  #: counted from 1
     updates: int  #: over the whole run
     train_loss: float  #: nats a token, dropout on, averaged over the epoch
     valid_loss: float  #: nats a token, on the average once there is one
     averaging: bool  #: whether valid_loss is the average's
-    averaging_began: str | None  #: at this epoch's end: "trigger" or "schedule"; else None
+    averaging_began: str | None  #: by what at this epoch's end, "trigger" or "schedule"; else None
     seconds: float  #: of training and validation
 
     @property
     def train_perplexity(self) -> float:
+        """Perplexity of ``train_loss``, its exponential."""
         return math.exp(self.train_loss)
 
     @property
     def valid_perplexity(self) -> float:
+        """Perplexity of ``valid_loss``, its exponential."""
         return math.exp(self.valid_loss)
 
 
 class Training:
     """A run in progress: model, optimizer, random states and position. All that must survive a checkpoint.
 
+    Its ``history`` holds the `EpochRecord` of each epoch done; ``updates`` counts the updates of the whole run.
+
     Args:
         model: the model, on the device where it is to be trained.
         config: how to train it.
+
+    Example:
+        >>> from awdlib import model, training
+        >>> untrained = model.LanguageModel(model.ModelConfig(vocab_size=10, hidden_size=8))
+        >>> new = training.Training(untrained, training.TrainConfig(epochs=3))
+        >>> new.epoch, new.updates, new.finished
+        (1, 0, False)
     """
 
     def __init__(self, model: LanguageModel, config: TrainConfig) -> None:
@@ -117,7 +128,7 @@ class Training:
         return min(self.history, key=lambda record: record.valid_loss, default=None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only, enough to go on as if nothing had happened."""
+        """Tensors and plain values only, enough to go on as if nothing had happened; `load_state_dict` takes it."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -132,7 +143,7 @@ class Training:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, onto this model's device."""
+        """Restore what `state_dict` returned, of a training of equal sizes and settings, onto this model's device."""
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.window_generator.set_state(saved["window_generator"].cpu())
@@ -144,7 +155,20 @@ class Training:
 
 
 def start(model_config: ModelConfig, config: TrainConfig, device: torch.device | str = "cpu") -> Training:
-    """A fresh `Training`; equal seeds give equal initial weights on every device."""
+    """A fresh `Training`; equal seeds give equal initial weights on every device.
+
+    Args:
+        model_config: sizes and dropouts.
+        config: how to train; its seed is that of the weights, too.
+        device: where to train.
+
+    Example:
+        >>> from awdlib import model, training
+        >>> sizes = model.ModelConfig(vocab_size=10, hidden_size=8)
+        >>> one, other = (training.start(sizes, training.TrainConfig(seed=7)) for _ in range(2))
+        >>> one.model.embedding.equal(other.model.embedding)
+        True
+    """
     model = LanguageModel(model_config, generator=torch.Generator().manual_seed(config.seed)).to(device)
     return Training(model, config)
 
@@ -162,6 +186,16 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
     Raises:
         TrainingDiverged: the loss is not finite.
         ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's.
+
+    Example:
+        A model that knows nothing has a loss of ln 1105 = 7.0, and the learning rate follows the window drawn:
+
+        >>> from awdlib import corpora, model, training
+        >>> corpus = corpora.load_corpus("toy")
+        >>> sizes = model.ModelConfig(vocab_size=len(corpus.vocabulary), embedding_size=8, hidden_size=8)
+        >>> first = next(training.train(training.start(sizes, training.TrainConfig(batch_size=4, seed=3)), corpus))
+        >>> round(first.loss.item(), 1), first.seq_len, round(first.lr, 2)  # 30 at a window of 70
+        (7.0, 33, 14.14)
     """
     check_vocabulary(training.model, corpus)
     config = training.config
@@ -241,8 +275,20 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
 def require_finite(training: Training) -> None:
     """Raise if the epoch's loss is no longer finite; waits for the device.
 
+    Args:
+        training: the one to look at.
+
     Raises:
         TrainingDiverged: it is not.
+
+    Example:
+        >>> from awdlib import model, training
+        >>> run = training.start(model.ModelConfig(vocab_size=10, hidden_size=8), training.TrainConfig())
+        >>> run.loss_sum += float("inf")
+        >>> training.require_finite(run)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        awdlib.training.TrainingDiverged: the loss became inf in epoch 1, by update 0, at lr 30.0: ...
     """
     if not torch.isfinite(training.loss_sum):
         raise TrainingDiverged(

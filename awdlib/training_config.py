@@ -8,7 +8,9 @@ from awdlib.batches import WindowLengths
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a model is trained. Defaults: the paper's for Penn Treebank.
+    """How a model is trained. Defaults: the paper's for Penn Treebank (Merity et al. 2017, section 5).
+
+    The original README's command has other batch sizes and epochs: ``awd-lstm-ptb-readme`` of `awdlib.presets.PRESETS`.
 
     Args:
         epochs: passes over the training set.
@@ -21,7 +23,7 @@ class TrainConfig:
         weight_decay: L2 coefficient on every parameter.
         ar_weight: alpha, of activation regularization.
         tar_weight: beta, of temporal activation regularization.
-        patience: n of the non-monotone trigger, in epochs.
+        patience: n of the non-monotone trigger, in epochs; see `is_triggered`, also for where paper and code differ.
         lr_decay: "none" for NT-ASGD; "plateau" for SGD whose learning rate is multiplied by ``decay_factor`` where
             NT-ASGD would begin to average (the ablation's row without NT-ASGD); "schedule" for SGD that multiplies it
             after every epoch beyond ``decay_after`` (Zaremba et al. 2014). With the last two nothing is averaged.
@@ -37,7 +39,16 @@ class TrainConfig:
         seed: of the initial weights, the masks and the window lengths.
 
     Raises:
-        ValueError: a value is out of range.
+        ValueError: a value is out of range, or ``average_from`` is set beside a decay of the learning rate.
+
+    Example:
+        >>> from awdlib.training_config import TrainConfig
+        >>> round(TrainConfig().window_lengths().mean(), 1)  # of the nominal 70 tokens
+        67.7
+        >>> TrainConfig(lr_decay="plateau", average_from=1)
+        Traceback (most recent call last):
+            ...
+        ValueError: lr_decay is 'plateau' and average_from 1: choose one of the two
     """
 
     epochs: int = 750
@@ -86,7 +97,7 @@ class TrainConfig:
         self.window_lengths()  # checks bptt
 
     def window_lengths(self) -> WindowLengths:
-        """The distribution that windows are drawn from."""
+        """The distribution that windows are drawn from; of ``bptt`` tokens alone without ``variable_windows``."""
         if self.variable_windows:
             return WindowLengths(bptt=self.bptt, maximum=self.longest_window)
         return WindowLengths(bptt=self.bptt, short_probability=0, spread=0, minimum=1)
@@ -95,9 +106,21 @@ class TrainConfig:
 def finetuning(config: TrainConfig, epochs: int) -> TrainConfig:
     """The original code's fine-tuning of a trained model: average from the first step, end at the same criterion.
 
+    Merity et al. 2017 describe it as a second run of ASGD with the trigger's criterion as its end; that windows are
+    at most ten tokens longer than the nominal one is in the code alone.
+
     Args:
         config: of the run that is fine-tuned; its learning rate, window and penalties are kept.
         epochs: at most this many.
+
+    Returns:
+        the configuration of the second run.
+
+    Example:
+        >>> from awdlib.training_config import TrainConfig, finetuning
+        >>> config = finetuning(TrainConfig(lr=20.0), epochs=500)
+        >>> config.lr, config.average_from, config.stop_on_trigger, config.longest_window
+        (20.0, 1, True, 80)
     """
     return replace(
         config, epochs=epochs, lr_decay="none", average_from=1, stop_on_trigger=True, longest_window=config.bptt + 10

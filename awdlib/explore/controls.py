@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
-MAX_STEPS = 401
+MAX_STEPS = 401  #: positions of a slider
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,17 @@ class Control:
         values: every value that the parameter can take, in the control's order.
         value: where it stands at first.
         texts: how each value is written.
-        label, symbol, unit: ``"drop probability"``, ``"p"``, ``""``; the label defaults to the parameter's name.
+        label: what the parameter is, ``"drop probability"``; by default its name.
+        symbol: its letter in equations, ``"p"``.
+        unit: what is written behind a value, ``"tokens"``.
+
+    Example:
+        `slider`, `choice` and `switch` make one, and check it:
+
+        >>> from awdlib.explore import slider
+        >>> control = slider(0, 1, 0.25, 0.5, unit="nats")
+        >>> control.kind, control.value, control.text(0.25)
+        ('slider', 0.5, '0.25 nats')
     """
 
     kind: str
@@ -33,11 +43,15 @@ class Control:
 
     @property
     def default(self) -> int:
-        """Position of the first value among :attr:`values`."""
+        """Position of ``value`` among ``values``."""
         return self.values.index(self.value)
 
     def text(self, value: Any) -> str:
-        """One value as a reader sees it, with its unit."""
+        """One of the values as a reader sees it, with its unit.
+
+        Args:
+            value: one of ``values``.
+        """
         return f"{self.texts[self.values.index(value)]} {self.unit}".strip()
 
 
@@ -53,7 +67,8 @@ def slider(
     """A slider over ``start, start + step, …, stop`` (both ends included).
 
     Args:
-        start, stop: the ends.
+        start: the first position.
+        stop: the last one.
         step: distance between neighbours; fewer steps make a lighter page.
         value: where it stands at first; one of the steps.
         label, symbol, unit: what is written beside it.
@@ -63,6 +78,15 @@ def slider(
 
     Raises:
         ValueError: step not positive, stop below start or off the grid, too many steps, value not on the grid.
+
+    Example:
+        >>> from awdlib.explore import slider
+        >>> slider(0, 0.6, 0.2, 0.4).values, slider(5, 70, 5, 35).values[:3]
+        ((0.0, 0.2, 0.4, 0.6), (5, 10, 15))
+        >>> slider(0, 1, 0.3, 0.6)
+        Traceback (most recent call last):
+            ...
+        ValueError: a slider from 0 in steps of 0.3 never meets 1: choose a stop that it meets
     """
     if step <= 0:
         raise ValueError(f"a slider's step must be positive, got {step}")
@@ -79,16 +103,26 @@ def slider(
 
 
 def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str = "", unit: str = "") -> Control:
-    """A slider over listed values, for scales that are not linear: ``steps([0.1, 1, 10, 30], 10, label="rate")``.
+    """A slider over listed values, for scales that are not linear.
+
+    Args:
+        values: the positions, in order.
+        value: where it stands at first.
+        label, symbol, unit: what is written beside it.
 
     Raises:
         ValueError: fewer than two values, or ``value`` not among them.
+
+    Example:
+        >>> from awdlib.explore import steps
+        >>> steps([0.1, 1, 10, 30], 10, label="learning rate").texts
+        ('0.1', '1', '10', '30')
     """
     return _made("slider", tuple(values), value, tuple(f"{v:g}" for v in values), label, symbol, unit)
 
 
 def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str = "") -> Control:
-    """One of a few options.
+    """One of a few options, from a list to choose from.
 
     Args:
         options: the values, or a mapping from each value to how it is written.
@@ -97,6 +131,12 @@ def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str
 
     Raises:
         ValueError: fewer than two options, or ``value`` not among them.
+
+    Example:
+        >>> from awdlib.explore import choice
+        >>> control = choice({"lstm": "LSTM", "gru": "GRU"}, "gru")
+        >>> control.value, control.text("gru")
+        ('gru', 'GRU')
     """
     texts = options.values() if isinstance(options, Mapping) else options
     return _made("choice", tuple(options), value, tuple(str(text) for text in texts), label)
@@ -105,8 +145,17 @@ def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str
 def switch(value: bool, *, label: str = "") -> Control:
     """On or off (``True`` or ``False``).
 
+    Args:
+        value: how it stands at first.
+        label: what is written beside it.
+
     Raises:
         ValueError: ``value`` is not a bool.
+
+    Example:
+        >>> from awdlib.explore import switch
+        >>> switch(True, label="averaging").texts
+        ('off', 'on')
     """
     if not isinstance(value, bool):
         raise ValueError(f"a switch is True or False, got {value!r}")
@@ -124,10 +173,18 @@ def _made(
 
 
 def checked(controls: Mapping[str, Any]) -> dict[str, Control]:
-    """The controls of a figure, each with a label.
+    """The controls of a figure, each with a label; by default its name.
+
+    Args:
+        controls: by name of the parameter.
 
     Raises:
         ValueError: something else than a control was given.
+
+    Example:
+        >>> from awdlib.explore.controls import checked, switch
+        >>> checked({"weight_drop": switch(True)})["weight_drop"].label
+        'weight drop'
     """
     for name, control in controls.items():
         if not isinstance(control, Control):
@@ -136,5 +193,14 @@ def checked(controls: Mapping[str, Any]) -> dict[str, Control]:
 
 
 def grid(controls: Mapping[str, Control]) -> list[dict[str, Any]]:
-    """Every combination of values, the last control's changing fastest."""
+    """Every combination of values, the last control's changing fastest.
+
+    Args:
+        controls: by name of the parameter.
+
+    Example:
+        >>> from awdlib.explore.controls import grid, steps, switch
+        >>> grid({"layers": steps([1, 3], 1), "tied": switch(True)})[:3]
+        [{'layers': 1, 'tied': False}, {'layers': 1, 'tied': True}, {'layers': 3, 'tied': False}]
+    """
     return [dict(zip(controls, values, strict=True)) for values in product(*(c.values for c in controls.values()))]

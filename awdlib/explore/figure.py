@@ -11,19 +11,28 @@ from awdlib.explore.controls import Control, checked, grid
 from awdlib.explore.still import still_png
 from awdlib.figures.style import plotly_template
 
-LIMIT_MB = 0.8
-MAX_POINTS = 4000
-HEIGHT = 360
+LIMIT_MB = 0.8  #: what an explorable's data may weigh unless told otherwise, in megabytes
+MAX_POINTS = 4000  #: combinations of values
+HEIGHT = 360  #: of a figure that names none, in CSS pixels
 
 FigureFunction = Callable[..., Any]
 
 
 class Explorable:
-    """A figure with sliders that need neither kernel nor network; what :func:`explorable` returns.
+    """A figure with sliders that need neither kernel nor network; what `explorable` returns, with its arguments.
 
     Attributes:
         controls: name → control, in the order of the function's keywords.
         points: every combination of values, in the order in which figures are packed.
+
+    Example:
+        >>> import plotly.graph_objects as go
+        >>> from awdlib.explore import explorable, slider
+        >>> def line(slope):
+        ...     return go.Figure(go.Scatter(y=[0, slope])), f"a line of slope {slope}"
+        >>> figure = explorable(line, slope=slider(1, 3, 1, 2))
+        >>> figure.default, figure.points, figure.decoded(slope=3)["alt"]
+        ({'slope': 2}, [{'slope': 1}, {'slope': 2}, {'slope': 3}], 'a line of slope 3')
     """
 
     def __init__(
@@ -39,7 +48,11 @@ class Explorable:
             raise ValueError(_too_heavy(len(self.data) / 1e6, limit_mb, self.controls))
 
     def tree(self, **values: Any) -> dict[str, Any]:
-        """What the function draws for these values, as the page gets it: ``{"data", "layout", "alt"}``."""
+        """What the function draws for these values, as the page gets it, ``{"data", "layout", "alt"}``.
+
+        Args:
+            **values: of all controls.
+        """
         return figure_tree(self.function(**values))
 
     @property
@@ -48,7 +61,11 @@ class Explorable:
         return {name: control.value for name, control in self.controls.items()}
 
     def decoded(self, **values: Any) -> dict[str, Any]:
-        """The figure that the page shows for these values (unpacked in Python; the default ones where left out)."""
+        """The figure that the page shows for these values, unpacked in Python.
+
+        Args:
+            **values: of the controls; what is left out stands where it stood at first.
+        """
         return packing.unpack(self.packed, self.points.index(self.default | values))
 
     @cached_property
@@ -78,20 +95,30 @@ def explorable(
     """Make sliders for a pure function; the result displays itself as a cell's last line.
 
     The function is called once for every combination of values. What varies between the figures is quantised
-    (:mod:`awdlib.explore.packing`) and written into the cell, so the page answers with nothing behind it.
+    (`awdlib.explore.packing`) and written into the cell, so the page answers with nothing behind it.
 
     Args:
         function: takes the controls' values as keywords and returns a plotly figure, or ``(figure, sentence)``;
-            the sentence is the text alternative (or attach it with :func:`awdlib.figures.style.describe`).
+            the sentence is the text alternative (or attach it with `awdlib.figures.style.describe`).
         title: a short name above the figure.
         look_for: one sentence that says what to look for.
         still: the picture shown where scripts do not run: a matplotlib figure or a function that makes one;
             by default it is drawn from the plotly figure (lines, bars, heat maps).
         limit_mb: the most that the data may weigh, in megabytes.
-        **controls: one control a parameter: :func:`slider`, :func:`steps`, :func:`choice`, :func:`switch`.
+        **controls: one control a parameter, made by the functions of `awdlib.explore.controls`.
 
     Raises:
         ValueError: something else than a control, no text alternative, too many combinations, too much data.
+
+    Example:
+        In a notebook the last line draws the figure; elsewhere it is described.
+
+        >>> import plotly.graph_objects as go
+        >>> from awdlib.explore import explorable, slider
+        >>> def line(slope):
+        ...     return go.Figure(go.Scatter(y=[0, slope])), f"A line of slope {slope}."
+        >>> explorable(line, title="Slope", look_for="It turns.", slope=slider(1, 3, 1, 2))
+        [figure (slope = 2)] Slope. It turns. A line of slope 2.
     """
     return Explorable(function, controls, title=title, look_for=look_for, still=still, limit_mb=limit_mb)
 
@@ -101,8 +128,17 @@ def show_figure(figure: Any, *, alt: str = "", title: str = "", look_for: str = 
 
     Args:
         figure: the plotly figure.
-        alt: its text alternative, unless attached with :func:`awdlib.figures.style.describe`.
-        title, look_for, still: as in :func:`explorable`.
+        alt: its text alternative, unless attached with `awdlib.figures.style.describe`.
+        title, look_for, still: as in `explorable`.
+
+    Raises:
+        ValueError: it has no text alternative.
+
+    Example:
+        >>> import plotly.graph_objects as go
+        >>> from awdlib.explore import show_figure
+        >>> show_figure(go.Figure(go.Bar(y=[4, 3])), alt="Two bars, 4 and 3.", title="Gates")
+        [figure] Gates. Two bars, 4 and 3.
     """
     return explorable(lambda: (figure, alt) if alt else figure, title=title, look_for=look_for, still=still)
 
@@ -110,8 +146,18 @@ def show_figure(figure: Any, *, alt: str = "", title: str = "", look_for: str = 
 def figure_tree(result: Any) -> dict[str, Any]:
     """A figure, or ``(figure, sentence)``, as ``{"data", "layout", "alt"}`` in the book's template.
 
+    Args:
+        result: what the function of an explorable returns.
+
     Raises:
         ValueError: no text alternative.
+
+    Example:
+        >>> import plotly.graph_objects as go
+        >>> from awdlib.explore.figure import figure_tree
+        >>> tree = figure_tree((go.Figure(go.Bar(y=[4, 3])), "Two bars."))
+        >>> tree["alt"], tree["data"][0]["y"]
+        ('Two bars.', array([4., 3.]))
     """
     figure, sentence = result if isinstance(result, tuple) else (result, "")
     tree = packing.plain(figure.to_plotly_json())
@@ -125,10 +171,21 @@ def figure_tree(result: Any) -> dict[str, Any]:
 
 
 def grid_within(controls: dict[str, Control]) -> list[dict[str, Any]]:
-    """Every combination of values.
+    """Every combination of values, as `awdlib.explore.controls.grid` lists them, if they are not too many.
+
+    Args:
+        controls: by name of the parameter.
 
     Raises:
-        ValueError: more than :data:`MAX_POINTS`.
+        ValueError: more than `MAX_POINTS`.
+
+    Example:
+        >>> from awdlib.explore.controls import slider
+        >>> from awdlib.explore.figure import grid_within
+        >>> grid_within({"p": slider(0, 1, 0.01, 0.5), "seed": slider(1, 50, 1, 1)})
+        Traceback (most recent call last):
+            ...
+        ValueError: 5050 combinations of values, at most 4000 can be drawn: give 'p' fewer values than its 101
     """
     count = 1
     for control in controls.values():

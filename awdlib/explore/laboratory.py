@@ -1,6 +1,6 @@
 """Labs: controls over a real model that is trained or evaluated again; they need a kernel.
 
-The function is a generator, so that the loop stays its own: it yields :class:`Progress` while it works and figures,
+The function is a generator, so that the loop stays its own: it yields `Progress` while it works and figures,
 tables or text to show, the last one being the result. The first run, with the values at which the controls stand, is
 made at once and in the open: its errors are the cell's errors. Later runs, from the button, work in a thread, and
 Cancel closes the generator between two yields.
@@ -31,6 +31,11 @@ class Progress:
     Args:
         fraction: between 0 and 1.
         message: a few words, for example ``"epoch 3 of 8, validation perplexity 31.2"``.
+
+    Example:
+        >>> from awdlib.explore import Progress
+        >>> Progress(3 / 8, "epoch 3 of 8")
+        Progress(fraction=0.375, message='epoch 3 of 8')
     """
 
     fraction: float
@@ -44,25 +49,43 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
     """Make a lab of a generator function, and run it once with the values at which its controls stand.
 
     Args:
-        function: takes the controls' values as keywords; yields :class:`Progress` items and things to show
+        function: takes the controls' values as keywords; yields `Progress` items and things to show
             (matplotlib figures, tables, text, tuples of these), the last being the result.
         title: a short name.
         look_for: one sentence that says what to try and what to look for.
         chapter: the notebook's name without its ending, for the link to Colab: ``"dropout-masks"``.
-        **controls: :func:`slider`, :func:`steps`, :func:`choice`, :func:`switch`.
+        **controls: one control a parameter, made by the functions of `awdlib.explore.controls`.
 
     Raises:
         ValueError: something else than a control, no result, or a figure without a text alternative.
+
+    Example:
+        >>> from awdlib.explore import Progress, lab, slider
+        >>> def doubling(times):
+        ...     for done in range(times):
+        ...         yield Progress(done / times, f"{done} of {times}")
+        ...     yield f"2 to the power of {times} is {2**times}."
+        >>> lab(doubling, title="Doubling", times=slider(1, 20, 1, 10))
+        [lab: Doubling] times = 10
+        2 to the power of 10 is 1024.
     """
     return Lab(function, checked(controls), title=title, look_for=look_for, chapter=chapter)
 
 
 class Lab:
-    """What :func:`lab` returns. In a live kernel it shows widgets, in a page the stored result and a link.
+    """What `lab` returns, with its arguments: in a live kernel widgets, in a page the stored result and a link.
 
     Attributes:
         result: what the last finished run showed last.
         values: the values it was run with.
+
+    Example:
+        >>> from awdlib.explore import lab, slider
+        >>> def square(side):
+        ...     yield f"{side} times {side} is {side**2}."
+        >>> laboratory = lab(square, side=slider(1, 20, 1, 10))
+        >>> laboratory.result, laboratory.run(side=4)
+        ('10 times 10 is 100.', '4 times 4 is 16.')
     """
 
     def __init__(
@@ -80,6 +103,9 @@ class Lab:
 
         Args:
             **values: of the controls; what is left out stands where it stood at first.
+
+        Returns:
+            what the function showed last.
         """
         default = {name: control.value for name, control in self.controls.items()}
         result, _ = follow(self.function(**(default | values)), threading.Event(), _ignore, _ignore)
@@ -151,13 +177,23 @@ def follow(
     Args:
         items: what the lab's function returned.
         cancelled: asked after every item; once set, the generator is closed.
-        progress, show: told of each item as it comes.
+        progress: called with each `Progress` as it comes.
+        show: called with everything else.
 
     Returns:
         the last thing shown, and whether the generator came to its end.
 
     Raises:
         ValueError: not a generator, it showed nothing, or a figure has no text alternative.
+
+    Example:
+        >>> from threading import Event
+        >>> from awdlib.explore.laboratory import Progress, follow
+        >>> items = (item for item in [Progress(0.5, "half"), "done"])
+        >>> follow(items, Event(), progress=lambda item: print(item.message), show=print)
+        half
+        done
+        ('done', True)
     """
     if not hasattr(items, "close"):
         raise ValueError(f"a lab's function must be a generator that yields what to show, it returned {items!r:.60}")
@@ -181,7 +217,19 @@ def _ignore(_: Any) -> None:
 
 
 def static_html(laboratory: Lab) -> str:
-    """The lab where no kernel is: its result for the stored values, and the way to where it runs."""
+    """The lab as HTML where no kernel is: its result for the stored values, and the way to where it runs.
+
+    Args:
+        laboratory: from `lab`.
+
+    Example:
+        >>> from awdlib.explore.controls import slider
+        >>> from awdlib.explore.laboratory import lab, static_html
+        >>> def square(side):
+        ...     yield f"{side} times {side} is {side**2}."
+        >>> "10 times 10 is 100." in static_html(lab(square, side=slider(1, 20, 1, 10)))
+        True
+    """
     title, look = html.escape(laboratory.title), html.escape(laboratory.look_for)
     settings = "".join(
         f"<span>{html.escape(c.label)} = <b>{html.escape(c.text(laboratory.values[name]))}</b></span> "

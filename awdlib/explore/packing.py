@@ -1,6 +1,6 @@
 """Many nearly equal figures in little space: what stays is kept once, what varies is quantised and written in base64.
 
-Figures come as trees of dictionaries, lists and arrays. :func:`pack` walks all of them at once; where they agree the
+Figures come as trees of dictionaries, lists and arrays. `pack` walks all of them at once; where they agree the
 tree is written once, where they differ an entry ``{"path", "kind", …}`` says what belongs there at every grid point:
 
 ========  ==============================================================================  ==================
@@ -25,8 +25,7 @@ from typing import Any
 
 import numpy as np
 
-SMALL = 8
-"""Arrays of at most this many numbers are written out exactly."""
+SMALL = 8  #: arrays of at most this many numbers are written out exactly
 
 _DTYPES = {"table": "u1", "byte": "u1", "short": "<u2", "float": "<f4"}
 
@@ -35,6 +34,14 @@ def plain(value: Any) -> Any:
     """A plotly tree with every way of writing numbers made the same: numeric sequences become float arrays.
 
     plotly 5 leaves arrays, lists and tuples; plotly 6 and later write ``{"dtype", "bdata", "shape"}``.
+
+    Args:
+        value: of ``figure.to_plotly_json()``, or a part of it.
+
+    Example:
+        >>> from awdlib.explore.packing import plain
+        >>> plain({"x": (1, 2), "y": {"dtype": "i1", "bdata": "Awc="}, "name": "line"})
+        {'x': array([1., 2.]), 'y': array([3., 7.]), 'name': 'line'}
     """
     if isinstance(value, dict) and "bdata" in value:
         array = np.frombuffer(base64.b64decode(value["bdata"]), dtype=np.dtype(value["dtype"]).newbyteorder("<"))
@@ -65,7 +72,17 @@ def _sequence(items: list[Any]) -> Any:
 
 
 def jsonable(value: Any) -> Any:
-    """Arrays as nested lists, not-a-number as ``None``, floats to seven digits: what JSON can hold."""
+    """Arrays as nested lists, not-a-number as ``None``, floats to seven digits: what JSON can hold.
+
+    Args:
+        value: a tree as `plain` returns it, or a part of it.
+
+    Example:
+        >>> import numpy as np
+        >>> from awdlib.explore.packing import jsonable
+        >>> jsonable({"y": np.array([1.0, np.nan, 1 / 3])})
+        {'y': [1, None, 0.3333333]}
+    """
     if isinstance(value, np.ndarray):
         return jsonable(value.tolist())
     if isinstance(value, dict):
@@ -82,13 +99,20 @@ def pack(trees: Sequence[Any]) -> dict[str, Any]:
     """Pack trees, one a grid point.
 
     Args:
-        trees: results of :func:`plain`, in grid order.
+        trees: results of `plain`, in grid order.
 
     Returns:
-        ``{"base": tree, "varying": [entry, …]}``, ready for JSON; :func:`unpack` undoes it.
+        ``{"base": tree, "varying": [entry, …]}``, ready for JSON; `unpack` undoes it.
 
     Raises:
         ValueError: an array holds an infinite number.
+
+    Example:
+        >>> import numpy as np
+        >>> from awdlib.explore.packing import pack
+        >>> packed = pack([{"name": "line", "y": slope * np.arange(9.0)} for slope in (1, 2, 3)])
+        >>> packed["base"], [(entry["path"], entry["kind"]) for entry in packed["varying"]]
+        ({'name': 'line', 'y': None}, [(['y'], 'table')])
     """
     varying: list[dict[str, Any]] = []
     return {"base": _common(trees, [], varying), "varying": varying}
@@ -170,8 +194,15 @@ def unpack(packed: dict[str, Any], point: int) -> Any:
     """The tree of one grid point, as the page's script rebuilds it.
 
     Args:
-        packed: what :func:`pack` returned, or the same read back from JSON.
+        packed: what `pack` returned, or the same read back from JSON.
         point: position in the grid.
+
+    Example:
+        >>> import numpy as np
+        >>> from awdlib.explore.packing import pack, unpack
+        >>> packed = pack([{"name": "line", "y": slope * np.arange(9.0)} for slope in (1, 2, 3)])
+        >>> unpack(packed, 1)
+        {'name': 'line', 'y': array([ 0.,  2.,  4.,  6.,  8., 10., 12., 14., 16.])}
     """
     tree = json.loads(json.dumps(packed["base"]))
     for entry in packed["varying"]:

@@ -17,14 +17,14 @@ from awdlib.explore.controls import Control
 from awdlib.explore.packing import jsonable
 from awdlib.figures.style import DARK
 
-PLOTLY_VERSION = "4.1.1"
+PLOTLY_VERSION = "4.1.1"  #: of plotly.js
 PLOTLY = {
     "source": f"https://cdn.plot.ly/plotly-{PLOTLY_VERSION}.min.js",
     "integrity": "sha256-O24V1F27f8pb0glCkelh3cVHLNiHAJ5gCaVtq2aNch8=",
 }
-"""plotly.js where the page has none of its own: one version, checked by its hash (a test holds it to the package)."""
+"""plotly.js where the page has none of its own, in one version, known by its hash (a test holds it to the package)."""
 
-NOTE = "A still picture: its sliders move in the book, and wherever this notebook is run."
+NOTE = "A still picture: its sliders move in the book, and wherever this notebook is run."  #: below a still picture
 
 _PAGE = """\
 <figure class="explorable" data-id="{id}" aria-label="{name}">
@@ -44,12 +44,33 @@ startExplorable("{id}");
 
 @lru_cache
 def asset(name: str) -> str:
-    """Text of a file that lies beside this module."""
+    """Text of a file that lies beside this module.
+
+    Args:
+        name: with its ending.
+
+    Example:
+        >>> from awdlib.explore.page import asset
+        >>> "function startExplorable(" in asset("explorable.js")
+        True
+    """
     return files("awdlib.explore").joinpath(name).read_text(encoding="utf8")
 
 
 def specification(controls: Mapping[str, Control], packed: dict[str, Any]) -> dict[str, Any]:
-    """All that the page's script needs, ready for JSON."""
+    """All that the page's script needs, ready for JSON.
+
+    Args:
+        controls: by name of the parameter.
+        packed: the figures, as `awdlib.explore.packing.pack` returns them.
+
+    Example:
+        >>> from awdlib.explore.controls import slider
+        >>> from awdlib.explore.page import specification
+        >>> described = specification({"p": slider(0, 1, 0.5, 0.5)}, packed={})["controls"][0]
+        >>> described["name"], described["texts"], described["default"]
+        ('p', ['0.0', '0.5', '1.0'], 1)
+    """
     described = [
         {
             "name": name, "kind": control.kind, "label": control.label, "symbol": control.symbol,
@@ -62,7 +83,18 @@ def specification(controls: Mapping[str, Control], packed: dict[str, Any]) -> di
 
 
 def script_safe(value: Any) -> str:
-    """JSON that may stand inside a ``<script>`` element: no ``<`` in it."""
+    """JSON that may stand inside a ``<script>`` element: no ``<`` in it.
+
+    Args:
+        value: what JSON can hold, without infinite numbers.
+
+    Example:
+        >>> import json
+        >>> from awdlib.explore.page import script_safe
+        >>> text = script_safe({"label": "</script>"})
+        >>> "<" in text, json.loads(text)
+        (False, {'label': '</script>'})
+    """
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
@@ -70,11 +102,17 @@ def render(data: str, *, title: str, look_for: str, alt: str, still: str, height
     """The explorable's HTML.
 
     Args:
-        data: :func:`specification` as :func:`script_safe` writes it.
+        data: `specification` as `script_safe` writes it.
         title, look_for: what stands above; ``""`` for nothing.
         alt: the text alternative where the controls stand at first.
         still: base64 of a PNG.
         height: of the plot, in CSS pixels; kept free before it is drawn.
+
+    Example:
+        >>> from awdlib.explore.page import render
+        >>> page = render("{}", title="p < 1", look_for="", alt="A line.", still="", height=200)
+        >>> page.splitlines()[1]
+        '<p class="explorable-title">p &lt; 1</p>'
     """
     escaped = {name: html.escape(text) for name, text in {"title": title, "look": look_for, "alt": alt}.items()}
     title_line = f'<p class="explorable-title">{escaped["title"]}</p>\n' if title else ""

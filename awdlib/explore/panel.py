@@ -21,7 +21,16 @@ class Panel:
     """Controls, Run, Cancel, a progress bar, a line that says how things stand, and the result.
 
     Args:
-        laboratory: the lab whose ``start`` and ``cancel`` the buttons call.
+        laboratory: the lab whose `Lab.start` and `Lab.cancel` the buttons call.
+
+    Example:
+        >>> from awdlib.explore import lab, slider
+        >>> def square(side):
+        ...     yield f"{side} times {side} is {side**2}."
+        >>> panel = lab(square, side=slider(1, 20, 1, 10)).panel
+        >>> panel.inputs["side"].value = 4
+        >>> panel.values()
+        {'side': 4}
     """
 
     def __init__(self, laboratory: Lab) -> None:
@@ -62,27 +71,40 @@ class Panel:
         return self._kit.SelectionSlider(options=options, value=control.value, continuous_update=False, **look)
 
     def values(self) -> dict[str, Any]:
-        """What the controls show."""
+        """What the controls show, by name of the parameter."""
         return {name: widget.value for name, widget in self.inputs.items()}
 
     def begin(self) -> None:
-        """A run begins."""
+        """A run begins: Run is locked, Cancel is free, the bar is empty."""
         self.run.disabled, self.stop.disabled = True, False
         self.bar.value, self.bar.layout.visibility, self.status.value = 0.0, "visible", "Working …"
 
     def progress(self, item: Progress) -> None:
-        """Move the bar; not for every hundredth of a hundredth, each being a message to the browser."""
+        """Move the bar; not for every hundredth of a hundredth, each being a message to the browser.
+
+        Args:
+            item: how far the run is; beyond [0, 1] it counts as the nearest end.
+        """
         done = min(max(float(item.fraction), 0.0), 1.0)
         if int(100 * done) != int(100 * self.bar.value) or done == 1.0:
             self.bar.value = done
             self.status.value = html.escape(item.message)
 
     def show(self, item: Any) -> None:
-        """Show a result in place of the one before."""
+        """Show a result in place of the one before.
+
+        Args:
+            item: anything that `awdlib.explore.results.result_html` takes.
+        """
         self.output.value = result_html(item)
 
     def end(self, message: str, *, failed: bool) -> None:
-        """A run is over: ``message`` says how."""
+        """A run is over.
+
+        Args:
+            message: how it ended, in one line.
+            failed: whether it is an error, to be read out at once.
+        """
         self.run.disabled, self.stop.disabled = False, True
         self.bar.layout.visibility = "hidden"
         text = html.escape(" ".join(message.split()))

@@ -14,6 +14,11 @@ def result_html(item: Any) -> str:
 
     Args:
         item: a matplotlib figure, an object with ``_repr_html_`` (a table), text, or a tuple or list of these.
+
+    Example:
+        >>> from awdlib.explore.results import result_html
+        >>> result_html("loss < 4")
+        '<pre class="lab-text">loss &lt; 4</pre>'
     """
     if isinstance(item, (tuple, list)):
         return "\n".join(result_html(part) for part in item)
@@ -25,7 +30,18 @@ def result_html(item: Any) -> str:
 
 
 def result_text(item: Any) -> str:
-    """The same in plain words: a figure's text alternative, a table's or an object's ``repr``."""
+    """The same in plain words: a figure's text alternative, a table's or an object's ``repr``.
+
+    Args:
+        item: as for `result_html`.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.explore.results import result_text
+        >>> print(result_text((Figure(label="A falling curve."), "Perplexity 31.2")))
+        [figure] A falling curve.
+        Perplexity 31.2
+    """
     if isinstance(item, (tuple, list)):
         return "\n".join(result_text(part) for part in item)
     if hasattr(item, "savefig"):
@@ -47,8 +63,19 @@ def _picture(figure: Any) -> str:
 def checked_result(item: Any) -> Any:
     """``item``, unless a figure in it has no text alternative.
 
+    Args:
+        item: as for `result_html`.
+
     Raises:
-        ValueError: attach one with :func:`awdlib.figures.style.describe`.
+        ValueError: a figure has none; attach one with `awdlib.figures.style.describe`.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.explore.results import checked_result
+        >>> checked_result(("Perplexity 31.2", Figure()))
+        Traceback (most recent call last):
+            ...
+        ValueError: the lab's figure has no text alternative: attach one with style.describe()
     """
     for part in item if isinstance(item, (tuple, list)) else (item,):
         if hasattr(part, "savefig") and not part.get_label():

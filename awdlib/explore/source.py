@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]  #: the library's folder
 
 _HUES = {
     "Keyword": "#7c3aed", "Operator.Word": "#7c3aed", "Name.Function": "#0b69a8", "Name.Class": "#0b69a8",
@@ -20,7 +20,19 @@ _HUES = {
 
 
 class Source:
-    """Source code of a class or function; what :func:`show_source` returns."""
+    """Source code of a class or function; what `show_source` returns.
+
+    Args:
+        code: the code.
+        place: the file that holds it, relative to the library's parent.
+        name: of the class or function.
+
+    Example:
+        >>> from awdlib.explore import Source
+        >>> Source("x = 1", "awdlib/example.py", "x")
+        # awdlib/example.py
+        x = 1
+    """
 
     def __init__(self, code: str, place: str, name: str) -> None:
         self.code, self.place, self.name = code, place, name
@@ -48,6 +60,14 @@ def show_source(thing: Callable[..., Any] | type, *, docstring: bool = False) ->
 
     Raises:
         ValueError: there is no source for it.
+
+    Example:
+        >>> from awdlib.explore import show_source
+        >>> from awdlib.model import detach
+        >>> show_source(detach)
+        # awdlib/model.py
+        def detach(states: Sequence[State]) -> list[State]:
+            return [tuple(part.detach() for part in state) for state in states]
     """
     try:
         code, file = inspect.getsource(thing), Path(inspect.getsourcefile(thing) or "")
@@ -60,7 +80,17 @@ def show_source(thing: Callable[..., Any] | type, *, docstring: bool = False) ->
 
 
 def without_docstrings(code: str) -> str:
-    """The code without documentation strings; comments stay."""
+    r"""The code without documentation strings; comments stay.
+
+    Args:
+        code: whole statements of Python.
+
+    Example:
+        >>> from awdlib.explore.source import without_docstrings
+        >>> print(without_docstrings("def f(x):\n    'Twice x.'\n    return 2 * x  # twice"))
+        def f(x):
+            return 2 * x  # twice
+    """
     lines, gone = code.split("\n"), set()
     named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in ast.walk(ast.parse(code)):
@@ -74,7 +104,16 @@ def without_docstrings(code: str) -> str:
 
 
 def highlighted(code: str) -> str:
-    """HTML spans of Python code, with inline colours."""
+    """HTML spans of Python code, with inline colours.
+
+    Args:
+        code: Python, whole or not.
+
+    Example:
+        >>> from awdlib.explore.source import highlighted
+        >>> highlighted("1")
+        '<span style="color:color-mix(in oklab,currentColor 35%,#b45309)">1</span>'
+    """
     from pygments.lexers import PythonLexer
 
     spans = []

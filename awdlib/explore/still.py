@@ -32,13 +32,31 @@ def still_png(still: Any, tree: dict[str, Any], height: int) -> str:
 
     Raises:
         ValueError: a kind of trace that cannot be drawn here.
+
+    Example:
+        >>> from base64 import b64decode
+        >>> from awdlib.explore.still import still_png
+        >>> tree = {"data": [{"type": "bar", "y": [4, 3]}], "layout": {"title": "Gates"}}
+        >>> b64decode(still_png(None, tree, height=200))[1:4]
+        b'PNG'
     """
     figure = still() if callable(still) else still
     return encode(draw(tree, height) if figure is None else figure)
 
 
 def encode(figure: Any) -> str:
-    """Base64 of a small PNG of a matplotlib figure: few colours, no date, no version."""
+    """Base64 of a small PNG of a matplotlib figure: few colours, no date, no version.
+
+    Args:
+        figure: the figure.
+
+    Example:
+        >>> from base64 import b64decode
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.explore.still import encode
+        >>> b64decode(encode(Figure(figsize=(1, 1))))[1:4]
+        b'PNG'
+    """
     from PIL import Image
 
     raw = io.BytesIO()
@@ -49,7 +67,26 @@ def encode(figure: Any) -> str:
 
 
 def draw(tree: dict[str, Any], height: int) -> Any:
-    """The matplotlib twin of a plotly figure."""
+    """The matplotlib twin of a plotly figure.
+
+    Args:
+        tree: ``{"data", "layout"}`` of a plotly figure.
+        height: in pixels.
+
+    Raises:
+        ValueError: a kind of trace that cannot be drawn here.
+
+    Example:
+        >>> from awdlib.explore.still import draw
+        >>> layout = {"yaxis": {"title": {"text": "gates"}}}
+        >>> figure = draw({"data": [{"type": "bar", "y": [4, 3]}], "layout": layout}, height=200)
+        >>> figure.axes[0].get_ylabel(), len(figure.axes[0].patches)
+        ('gates', 2)
+        >>> draw({"data": [{"type": "pie"}], "layout": {}}, height=200)
+        Traceback (most recent call last):
+            ...
+        ValueError: no still picture can be drawn of a 'pie' trace: pass still=, a matplotlib figure
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

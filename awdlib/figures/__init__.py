@@ -1,1 +1,1 @@
-"""Arrays and records in, figures out: one module a concept, all of them drawn in the language of :mod:`.style`."""
+"""Arrays and records in, figures out: one module a concept, all drawn in the language of `awdlib.figures.style`."""

@@ -10,7 +10,18 @@ from awdlib.figures.style import BLUE, MUTED, describe, use_style
 
 
 def as_csv(table: Table) -> str:
-    """One line a row, in full precision, empty where there is nothing."""
+    """The table as comma-separated values: one line a row, in full precision, empty where there is nothing.
+
+    Args:
+        table: from `awdlib.ablation_table.collect`.
+
+    Example:
+        >>> from awdlib.ablation_table import Line, Table
+        >>> from awdlib.figures.ablation import as_csv
+        >>> full = Line("full", "1 2", 31.0, 0.2, 30.0, 0.1, None, None, None, None, 60.7, 58.8, 0.0, 0.0)
+        >>> print(as_csv(Table("toy", "toy", 40, "ptb", [full])).splitlines()[1])
+        ptb,full,1 2,31.0,0.2,30.0,0.1,,,,,60.7,58.8,0.0,0.0
+    """
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([("paper_corpus", *Line._fields)])
     csv.writer(out, lineterminator="\n").writerows((table.paper_corpus, *line) for line in table.lines)
@@ -18,7 +29,18 @@ def as_csv(table: Table) -> str:
 
 
 def as_text(table: Table) -> str:
-    """Columns for a terminal."""
+    """The table in columns for a terminal, two decimals, under a line that says what is what.
+
+    Args:
+        table: from `awdlib.ablation_table.collect`.
+
+    Example:
+        >>> from awdlib.ablation_table import Line, Table
+        >>> from awdlib.figures.ablation import as_text
+        >>> full = Line("full", "1 2", 31.0, 0.2, 30.0, 0.1, None, None, None, None, 60.7, 58.8, 0.0, 0.0)
+        >>> print(as_text(Table("toy", "toy", 40, "ptb", [full])).splitlines()[3][:55])
+        full, not fine-tuned    1 2  31.00 ± 0.20  30.00 ± 0.10
+    """
     head = ["", "seeds", "valid", "test", "valid − full", "test − full", "paper: valid", "test", "test − full"]
     rows = [head, *(_columns(line) for line in table.lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -54,7 +76,19 @@ def ablation_figure(table: Table) -> Any:
     The paper's perplexities are drawn only where it is the same corpus; its differences always.
 
     Args:
-        table: from `collect`.
+        table: from `awdlib.ablation_table.collect`.
+
+    Returns:
+        a matplotlib figure, whose label is its text alternative.
+
+    Example:
+        >>> from awdlib.ablation_table import Line, Table
+        >>> from awdlib.figures.ablation import ablation_figure
+        >>> full = Line("full", "1 2", 31.0, 0.2, 30.0, 0.1, None, None, None, None, 60.7, 58.8, 0.0, 0.0)
+        >>> dropped = Line("no-ar-tar", "1 2", 34.1, 0.2, 33.0, 0.1, 3.1, 0.2, 3.0, 0.2, 62.7, 60.3, 2.0, 1.5)
+        >>> figure = ablation_figure(Table("toy", "toy", 40, "ptb", [full, dropped]))
+        >>> figure.get_label().split("; ")[1]
+        '– AR/TAR 33.00 ± 0.10, +3.00 from full (paper +1.5).'
     """
     import matplotlib.pyplot as plt
 

@@ -16,8 +16,20 @@ def comparison_figure(records: Mapping[str, dict[str, Any]], title: str = "") ->
         records: name -> record of the run (`awdlib.runs.read_record`); each with at least one epoch.
         title: above the picture.
 
+    Returns:
+        a matplotlib figure, whose label is its text alternative.
+
     Raises:
         ValueError: there is no run, or one without a finished epoch.
+
+    Example:
+        Of a record only the epochs, the averaging and the corpus are looked at:
+
+        >>> from awdlib.figures.comparison import comparison_figure
+        >>> epochs = [{"epoch": 1, "train_perplexity": 60.0, "valid_perplexity": 40.0}]
+        >>> record = {"epochs": epochs, "averaging": None, "corpus": {"name": "toy", "floor": {"valid": 15.5}}}
+        >>> comparison_figure({"one": record, "other": record}).get_label()
+        'validation perplexity by epoch of 2 runs: one 40.0 after epoch 1; other 40.0 after epoch 1; floor 15.5.'
     """
     import matplotlib.pyplot as plt
 

@@ -11,8 +11,8 @@ from awdlib.dropout import keep_mask
 from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, label_ends, perplexity_axis, use_style
 
 SEQ_LEN, FEATURES = 24, 32
-SHOWN = 40  # features of a hidden trace: more would be too narrow to tell apart
-KINDS = {"ordinary": "a new mask at every step", "locked": "one mask for the window"}
+SHOWN = 40  #: features of a hidden trace that are drawn; more would be too narrow to tell apart
+KINDS = {"ordinary": "a new mask at every step", "locked": "one mask for the window"}  #: the two, in words
 
 
 def draw_mask(
@@ -24,9 +24,21 @@ def draw_mask(
         kind: "ordinary" or "locked".
         p: dropout probability.
         seed: of the generator.
+        seq_len: time steps.
+        batch: sequences.
+        features: entries of each activation.
+
+    Returns:
+        (seq_len, batch, features) of 0 and 1 / (1 - p).
 
     Raises:
         ValueError: an unknown kind.
+
+    Example:
+        >>> from awdlib.figures.dropout_masks import draw_mask
+        >>> locked, ordinary = draw_mask("locked", 0.5, seed=1), draw_mask("ordinary", 0.5, seed=1)
+        >>> locked[0].equal(locked[-1]), ordinary[0].equal(ordinary[-1])
+        (True, False)
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
@@ -36,7 +48,24 @@ def draw_mask(
 
 
 def mask_figure(kind: str, p: float, seed: int) -> go.Figure:
-    """The masks of two sequences of one window side by side: time runs to the right, features downwards."""
+    """The masks of two sequences of one window side by side: time runs to the right, features downwards.
+
+    Args:
+        kind: "ordinary" or "locked".
+        p: dropout probability.
+        seed: of the masks.
+
+    Returns:
+        a plotly figure of two heat maps, (features, time) each.
+
+    Example:
+        In a locked mask every column of the picture is the first one again:
+
+        >>> from awdlib.figures.dropout_masks import mask_figure
+        >>> kept = mask_figure("locked", p=0.5, seed=1).data[0].z
+        >>> bool((kept == kept[:, :1]).all())
+        True
+    """
     mask = draw_mask(kind, p, seed)
     figure = go.Figure()
     for sequence, axis in enumerate(("", "2")):
@@ -73,6 +102,19 @@ def average_figure(p: float, steps: int) -> go.Figure:
 
     The feature is 1 at every step. Under ordinary dropout the number of kept steps is binomial; under locked dropout
     all are kept or none.
+
+    Args:
+        p: dropout probability.
+        steps: time steps averaged over.
+
+    Returns:
+        a plotly figure.
+
+    Example:
+        >>> from awdlib.figures.dropout_masks import average_figure
+        >>> figure = average_figure(p=0.5, steps=16)
+        >>> figure.layout.meta["alt"].partition(", which")[0].partition(": ")[2]
+        'its standard deviation is 0.25 under ordinary dropout and 1.00 under locked dropout'
     """
     ordinary = binomial(steps, 1 - p)
     position = np.arange(steps + 1) / (steps * (1 - p))
@@ -103,12 +145,38 @@ def average_figure(p: float, steps: int) -> go.Figure:
 
 
 def noise_of_mean(p: float, steps: int, kind: str) -> float:
-    """Standard deviation of that mean: sqrt(p / (1 - p)), and under ordinary dropout divided by sqrt(steps)."""
+    """Standard deviation of the mean over time of a feature that is 1 and dropped.
+
+    It is sqrt(p / (1 - p)), under ordinary dropout divided by sqrt(steps).
+
+    Args:
+        p: dropout probability.
+        steps: time steps averaged over.
+        kind: "ordinary" or "locked".
+
+    Example:
+        >>> from awdlib.figures.dropout_masks import noise_of_mean
+        >>> noise_of_mean(0.5, 16, "ordinary"), noise_of_mean(0.5, 16, "locked")
+        (0.25, 1.0)
+    """
     return (p / (1 - p) / (steps if kind == "ordinary" else 1)) ** 0.5
 
 
 def binomial(trials: int, chance: float) -> np.ndarray:
-    """P(k successes) for k = 0 … trials, by adding one trial after another."""
+    """P(k successes) for k = 0 … trials, by adding one trial after another.
+
+    Args:
+        trials: how many.
+        chance: that one succeeds.
+
+    Returns:
+        (trials + 1,) probabilities.
+
+    Example:
+        >>> from awdlib.figures.dropout_masks import binomial
+        >>> binomial(2, 0.5)
+        array([0.25, 0.5 , 0.25])
+    """
     probability = np.array([1.0])
     for _ in range(trials):
         probability = np.convolve(probability, [1 - chance, chance])
@@ -136,6 +204,16 @@ def trace_figure(hidden: Tensor, words: list[str], p: float, seed: int) -> Any:
         words: (seq_len,) the words read.
         p: dropout probability.
         seed: of the masks.
+
+    Returns:
+        a matplotlib figure.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.figures.dropout_masks import trace_figure
+        >>> figure = trace_figure(torch.randn(3, 8), ["the", "sea", "sings"], p=0.5, seed=1)
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['as computed', 'ordinary dropout', 'locked dropout']
     """
     import matplotlib.pyplot as plt
 
@@ -163,8 +241,19 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
     """Validation perplexity by epoch, a line a run, arms in colour, the reachable floor below (matplotlib).
 
     Args:
-        runs: "arm-seed" → {"curve": [{"epoch", "valid", …}, …], …}, as the record holds them.
+        runs: by "arm-seed", the arms "none", "ordinary" and "locked" each at least once; a run's "curve" is a list of
+            {"epoch": int, "valid": perplexity}, as the record ``data/runs/dropout-masks.json`` holds them.
         floor: the lowest perplexity that any model can reach.
+
+    Returns:
+        a matplotlib figure.
+
+    Example:
+        >>> from awdlib.figures.dropout_masks import curves_figure
+        >>> curve = [{"epoch": 1, "valid": 60.0}, {"epoch": 2, "valid": 30.0}]
+        >>> figure = curves_figure({f"{arm}-1": {"curve": curve} for arm in ("none", "ordinary", "locked")}, 15.5)
+        >>> figure.axes[0].get_ylabel()
+        'validation perplexity'
     """
     import matplotlib.pyplot as plt
 

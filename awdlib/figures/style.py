@@ -2,7 +2,7 @@
 
 The colours start from Okabe and Ito's palette (distinguishable with every common colour blindness) and are darkened
 until text in them reads on white. Each has a twin for dark pages; interactive figures swap the twins while the page
-is open (:mod:`awdlib.explore`), so a figure names the *light* colour and never thinks about the page around it.
+is open (`awdlib.explore`), so a figure names the *light* colour and never thinks about the page around it.
 
 Figures are plain dictionaries for plotly, so this module imports neither plotly nor, until it is asked, matplotlib.
 """
@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+#: Colours of text, of what stands back, of grid lines and of the page.
 INK, MUTED, GRID, PAPER = "#1f2933", "#5b6672", "#dde2e8", "#ffffff"
+#: The six hues; `ROLES` says what each is for.
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY = "#0b69a8", "#bf4b08", "#08775a", "#a83f7d", "#8a6100", "#3d8fc6"
 
 DARK = {
@@ -24,10 +26,11 @@ DARK = {
 }  # fmt: skip
 """The colour that stands on a dark page in place of each light one."""
 
-EMPTY = "#eef1f4"
+EMPTY = "#eef1f4"  #: what is not there, such as a dropped entry or a zero
+#: Colour scales, for plotly as they are, for matplotlib through `colormap`. Zero is the palest in both.
 SEQUENTIAL = [[0.0, EMPTY], [0.35, "#9cc7e6"], [0.7, BLUE], [1.0, "#08304f"]]
+#: As `SEQUENTIAL`, for values on both sides of zero.
 DIVERGING = [[0.0, "#8f3503"], [0.25, ORANGE], [0.5, "#f5f5f2"], [0.75, BLUE], [1.0, "#06436e"]]
-"""Colour scales, for plotly as they are, for matplotlib through :func:`colormap`. Zero is the palest in both."""
 
 ROLES = {
     "iterate": ORANGE, "average": BLUE,
@@ -38,20 +41,25 @@ ROLES = {
 }  # fmt: skip
 """What a colour means, the same in every chapter."""
 
-CYCLE = [BLUE, ORANGE, GREEN, PINK, GOLD, SKY]
+CYCLE = [BLUE, ORANGE, GREEN, PINK, GOLD, SKY]  #: the colours of lines that have no role, in order
 FONTS = ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans", "sans-serif"]
-TEXT_SIZE, TITLE_SIZE = 13, 15
-WIDTH, HEIGHT = 6.4, 3.4
+TEXT_SIZE, TITLE_SIZE = 13, 15  #: of plotly's figures, in pixels
+WIDTH, HEIGHT = 6.4, 3.4  #: of matplotlib's figures, in inches
 
 
 def colour(role: str) -> str:
     """The colour of a role.
 
     Args:
-        role: one of :data:`ROLES`, for example ``"floor"``.
+        role: one of `ROLES`, for example ``"floor"``.
 
     Raises:
         ValueError: no such role.
+
+    Example:
+        >>> from awdlib.figures.style import colour
+        >>> colour("floor"), colour("with")
+        ('#08775a', '#0b69a8')
     """
     if role not in ROLES:
         raise ValueError(f"no colour for the role {role!r}: the roles are {', '.join(ROLES)}")
@@ -64,6 +72,11 @@ def fade(hex_colour: str, alpha: float) -> str:
     Args:
         hex_colour: ``"#rrggbb"``.
         alpha: opacity between 0 and 1.
+
+    Example:
+        >>> from awdlib.figures.style import colour, fade
+        >>> fade(colour("with"), 0.2)
+        'rgba(11, 105, 168, 0.2)'
     """
     red, green, blue = (int(hex_colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {alpha:g})"
@@ -75,6 +88,12 @@ def describe(figure: Any, sentence: str) -> Any:
     Args:
         figure: a plotly figure (kept in ``layout.meta["alt"]``) or a matplotlib one (kept as its label).
         sentence: what the picture shows, with its numbers, for those who cannot see it.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.figures.style import describe
+        >>> describe(Figure(), "Perplexity falls from 60 to 30.").get_label()
+        'Perplexity falls from 60 to 30.'
     """
     if hasattr(figure, "to_plotly_json"):
         figure.update_layout(meta={"alt": sentence})
@@ -93,7 +112,14 @@ def _axis() -> dict[str, Any]:
 
 
 def plotly_template() -> dict[str, Any]:
-    """The plotly template as a plain dictionary: transparent paper, quiet axes, no tool bar, direct labels."""
+    """The plotly template as a plain dictionary: transparent paper, quiet axes, no tool bar, direct labels.
+
+    Example:
+        >>> import plotly.graph_objects as go
+        >>> from awdlib.figures.style import plotly_template
+        >>> go.Figure(layout={"template": plotly_template()}).layout.template.layout.showlegend
+        False
+    """
     return {
         "layout": {
             "font": {"family": ", ".join(FONTS), "size": TEXT_SIZE, "color": INK},
@@ -117,7 +143,13 @@ def plotly_template() -> dict[str, Any]:
 
 
 def matplotlib_rc() -> dict[str, Any]:
-    """Matplotlib's settings that match :func:`plotly_template`."""
+    """Matplotlib's settings that match `plotly_template`; `use_style` applies them.
+
+    Example:
+        >>> from awdlib.figures.style import MUTED, matplotlib_rc
+        >>> matplotlib_rc()["axes.edgecolor"] == MUTED
+        True
+    """
     from cycler import cycler
 
     return {
@@ -133,7 +165,18 @@ def matplotlib_rc() -> dict[str, Any]:
 
 @contextmanager
 def use_style() -> Iterator[None]:
-    """Draw with the book's matplotlib settings inside a ``with`` block; nothing outside it changes."""
+    """Draw with the book's matplotlib settings inside a ``with`` block; nothing outside it changes.
+
+    Example:
+        >>> import matplotlib
+        >>> from awdlib.figures.style import use_style
+        >>> before = matplotlib.rcParams["axes.spines.top"]
+        >>> with use_style():
+        ...     matplotlib.rcParams["axes.spines.top"]
+        False
+        >>> matplotlib.rcParams["axes.spines.top"] == before
+        True
+    """
     import matplotlib
 
     settings: Any = matplotlib_rc()
@@ -142,7 +185,17 @@ def use_style() -> Iterator[None]:
 
 
 def colormap(scale: list[list[Any]] | None = None) -> Any:
-    """A matplotlib colour map from one of the scales above (:data:`SEQUENTIAL` unless told)."""
+    """A matplotlib colour map from one of the scales, `SEQUENTIAL` or `DIVERGING`.
+
+    Args:
+        scale: [position in [0, 1], colour] of each stop; None for `SEQUENTIAL`.
+
+    Example:
+        >>> from matplotlib.colors import to_hex
+        >>> from awdlib.figures.style import EMPTY, colormap
+        >>> to_hex(colormap()(0.0)) == EMPTY
+        True
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("awdlib", [tuple(stop) for stop in scale or SEQUENTIAL])
@@ -156,6 +209,14 @@ def label_end(axes: Any, x: float, y: float, text: str, color: str) -> None:
         x, y: the line's last point, in data units.
         text: the name.
         color: the line's colour.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.figures.style import colour, label_end
+        >>> axes = Figure().add_subplot()
+        >>> label_end(axes, 40, 31.5, "valid", colour("valid"))
+        >>> [(text.get_text(), text.xy) for text in axes.texts]
+        [('valid', (40, 31.5))]
     """
     axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=color, va="center", fontweight="bold")
 
@@ -168,6 +229,14 @@ def label_ends(axes: Any, x: float, ends: list[tuple[float, str, str]], apart: f
         x: where the lines end.
         ends: (last value, name, colour) of each line.
         apart: smallest ratio between two labels' heights.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.figures.style import BLUE, ORANGE, label_ends
+        >>> axes = Figure().add_subplot(yscale="log")
+        >>> label_ends(axes, 40, [(30.0, "locked", BLUE), (31.0, "ordinary", ORANGE)])
+        >>> [(text.get_text(), round(text.xy[1], 1)) for text in axes.texts]
+        [('locked', 30.0), ('ordinary', 33.0)]
     """
     below = 0.0
     for y, text, color in sorted(ends):
@@ -176,7 +245,19 @@ def label_ends(axes: Any, x: float, ends: list[tuple[float, str, str]], apart: f
 
 
 def perplexity_axis(axes: Any) -> None:
-    """A logarithmic perplexity axis, and whole epochs below, with plain numbers on both."""
+    """A logarithmic perplexity axis, and whole epochs below, with plain numbers on both.
+
+    Args:
+        axes: matplotlib axes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.figures.style import perplexity_axis
+        >>> axes = Figure().add_subplot()
+        >>> perplexity_axis(axes)
+        >>> axes.get_yscale(), axes.get_ylabel(), axes.get_xlabel()
+        ('log', 'perplexity', 'epoch')
+    """
     from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
     ticks = [10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10_000]
