@@ -26,7 +26,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(command=_evaluate)
     _add_common(command)
     command.add_argument("--split", choices=("valid", "test"), default="test")
-    command.add_argument("--batch-size", type=int, default=1, help="columns; 1 is exact, more is faster")
+    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="columns; 1 is exact, more is faster")
     add_cache_options(command)
     command.add_argument("--only-when-full", action="store_true", help="no cache until its window is full")
 

@@ -37,7 +37,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a setting")
-    command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
+    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
 
     command = commands.add_parser("finetune", help="fine-tune a finished run into a new one")
     command.set_defaults(command=_finetune)
@@ -47,7 +47,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--data", type=Path, help="folder that holds the corpus")
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
-    command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
+    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
 
     command = commands.add_parser("presets", help="list the presets")
     command.set_defaults(command=_presets)
