@@ -51,7 +51,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("modules", Modules)
     app.connect("missing-reference", link_outside)
     app.connect("autodoc-process-docstring", read_as_prose, priority=400)
-    app.connect("object-description-transform", put_together, priority=600)
+    app.connect("object-description-transform", sort_fields, priority=600)
     app.connect("html-page-context", show_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -91,23 +91,20 @@ def read_as_prose(
 ) -> None:
     """Before napoleon reads a docstring: what comes before a colon in an attribute's first line is not its type."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[0] = f": {lines[0]}"  # napoleon's form "type: text", with no type
 
 
-def put_together(
+ORDER = {"returns": 1, "rtype": 2, "raises": 3}
+
+
+def sort_fields(
     app: Sphinx, domain: str, kind: str, content: addnodes.desc_content
 ) -> None:
-    """After autodoc has added the types: what is returned, and its type, in one place, before what is raised."""
+    """After autodoc has added the types: parameters, then what is returned and its type, then what is raised."""
     for fields in content.findall(nodes.field_list):
-        named = {field[0].astext().partition(" ")[0]: field for field in fields}
-        if "rtype" in named:
-            kind_of = named["rtype"]
-            fields.remove(kind_of)
-            before = [named.get("raises"), named.get("returns")]
-            at = fields.index(before[0]) if before[0] else len(fields)
-            if before[1]:
-                at = fields.index(before[1]) + 1
-            fields.insert(at, kind_of)
+        fields[:] = sorted(
+            fields, key=lambda field: ORDER.get(field[0].astext().split()[0], 0)
+        )
 
 
 def show_names(
