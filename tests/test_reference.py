@@ -1,0 +1,173 @@
+"""The reference is whole: every public name of the library says what it is, and shows it.
+
+The rules, for every module there is:
+
+- modules, functions, classes, public methods and properties have a docstring (an override may inherit it);
+- functions and classes name each parameter under ``Args:``; the fields of a dataclass or a NamedTuple may have a
+  comment ``#:`` instead, and a public constant or alias must have one;
+- functions and classes have an ``Example:``, a doctest. A class may leave it to whatever returns or raises it: a
+  function or method that has an example and names the class in its return annotation or under ``Raises:``;
+- every module is on a page of the reference. The command line's page is made from its parsers, so the modules of
+  ``awdlib.cli`` need no examples.
+
+Every example is run by itself, so that it can be copied, and must say the same whatever the global seed is.
+"""
+
+import ast
+import doctest
+import importlib
+import inspect
+import io
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import awdlib
+
+REFERENCE = Path(__file__).resolve().parent.parent / "book" / "reference"
+MODULES = ["awdlib", *(found.name for found in pkgutil.walk_packages(awdlib.__path__, "awdlib."))]
+MODULES.remove("awdlib.__main__")  # importing it is running it
+COMMAND_LINE = "awdlib.cli"
+
+
+def defined(module):
+    """Public functions and classes that a module defines itself."""
+    for name, thing in vars(importlib.import_module(module)).items():
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__ == module and name[0] != "_":
+            yield f"{module}.{name}", thing
+
+
+def members(name, thing):
+    """Public methods and properties of a class; the functions behind them."""
+    for attribute, member in vars(thing).items() if inspect.isclass(thing) else ():
+        member = getattr(member, "fget", None) or getattr(member, "__func__", None) or getattr(member, "func", member)
+        if inspect.isfunction(member) and attribute[0] != "_":
+            yield f"{name}.{attribute}", member
+
+
+THINGS = {name: thing for module in MODULES for name, thing in defined(module)}
+MEMBERS = {name: thing for owner in THINGS.items() for name, thing in members(*owner)}
+SHOWN = [name for name in THINGS if not name.startswith(COMMAND_LINE)]
+
+
+def doc(thing):
+    return inspect.cleandoc(thing.__doc__ or "")
+
+
+def section(text, title):
+    """The lines below a title of a docstring, without their indentation."""
+    found = re.search(rf"^{title}:\n((?:(?: {{4}}.*)?(?:\n|\Z))+)", text, re.M)
+    return inspect.cleandoc("\n" + found[1]) if found else ""
+
+
+def examples(text):
+    return doctest.DocTestParser().get_examples(text)
+
+
+def commented(node, lines):
+    """Whether an assignment has a comment ``#:`` beside it or above it."""
+    beside, above = lines[node.end_lineno - 1], lines[node.lineno - 2]
+    return "  #: " in beside or above.lstrip().startswith("#:")
+
+
+def assignments(body, lines):
+    """Public names assigned in the body of a module or class, and whether each has a comment."""
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets if isinstance(node, ast.Assign | ast.AnnAssign) else ():
+            for name in [target] if isinstance(target, ast.Name) else getattr(target, "elts", []):
+                if name.id[0] != "_":
+                    yield name.id, commented(node, lines)
+
+
+def parameters(thing):
+    """Names of the parameters of a function, or of a class's constructor."""
+    if inspect.isclass(thing) and issubclass(thing, BaseException):
+        return []
+    given = inspect.signature(thing).parameters
+    return [name for name in given if name not in ("self", "cls") and name[0] != "_"]
+
+
+def own_fields(thing):
+    """Fields of a dataclass or NamedTuple that have a comment."""
+    source = inspect.getsource(thing)
+    (node,) = ast.parse(inspect.cleandoc("\n" + source)).body
+    return [name for name, has_comment in assignments(node.body, source.splitlines()) if has_comment]
+
+
+@pytest.mark.parametrize("name", [*MODULES, *THINGS, *MEMBERS])
+def test_it_says_what_it_is(name):
+    thing = THINGS.get(name) or MEMBERS.get(name) or importlib.import_module(name)
+    if name in MEMBERS and not thing.__doc__:
+        owner, _, attribute = name.rpartition(".")
+        assert inspect.getdoc(getattr(THINGS[owner], attribute)), f"{name} has no docstring"
+        return
+    first = doc(thing).partition("\n")[0]
+    assert first.endswith((".", ":", "?")), f"{name}: its first line is to be a sentence, and is {first!r}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_its_constants_have_a_comment(module):
+    source = inspect.getsource(importlib.import_module(module))
+    silent = [name for name, told in assignments(ast.parse(source).body, source.splitlines()) if not told]
+    assert not silent, f"{module}: say with a comment #: what {', '.join(silent)} is for, or make it private"
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_its_parameters_are_explained(name):
+    thing = THINGS[name]
+    lines = re.findall(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*):", section(doc(thing), "Args"), re.M)
+    told = [part.strip(" *") for line in lines for part in line.split(",")]
+    told += own_fields(thing) if inspect.isclass(thing) else []
+    assert not {*parameters(thing)} - {*told}, f"{name} does not explain all of its parameters under Args:"
+    assert inspect.isclass(thing) or not {*told} - {*parameters(thing)}, f"{name} explains what is no parameter"
+
+
+def shows(thing, name):
+    """Whether a function has an example and returns, or is told to raise, a class of this name."""
+    returned = str(inspect.signature(thing).return_annotation)
+    told = f"{returned}\n{section(doc(thing), 'Raises')}"
+    return bool(examples(doc(thing))) and re.search(rf"\b{name}\b", told)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_it_has_an_example(name):
+    thing = THINGS[name]
+    if section(doc(thing), "Example"):
+        assert examples(doc(thing)), f"{name}: its example is no doctest"
+        return
+    functions = [thing for thing in [*THINGS.values(), *MEMBERS.values()] if inspect.isfunction(thing)]
+    elsewhere = inspect.isclass(thing) and any(shows(function, thing.__name__) for function in functions)
+    assert elsewhere, f"{name} has no Example:"
+
+
+DOCUMENTED = {name: importlib.import_module(name) for name in MODULES} | THINGS | MEMBERS
+WITH_EXAMPLES = [name for name, thing in DOCUMENTED.items() if examples(doc(thing))]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_its_example_is_true(name):
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        example = doctest.DocTestParser().get_doctest(doc(DOCUMENTED[name]), {}, name, None, None)
+        said = io.StringIO()
+        failed, _ = doctest.DocTestRunner(verbose=False).run(example, out=said.write)
+        assert not failed, said.getvalue()
+
+
+def test_every_module_is_on_one_page_of_the_reference():
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.rst")}
+    shown = [name for text in pages.values() for name in re.findall(r"^\.\. automodule:: (\S+)$", text, re.M)]
+    assert sorted(shown) == sorted(name for name in MODULES if not name.startswith(COMMAND_LINE))
+    assert re.findall(r"^\.\. commands:: (\S+)", pages["command-line"], re.M) == [COMMAND_LINE]
+
+
+def test_every_page_is_in_the_table_of_contents_and_in_the_overview():
+    pages = {page.stem for page in REFERENCE.glob("*.rst")}
+    contents = (REFERENCE.parent.parent / "_toc.yml").read_text(encoding="utf-8")
+    assert {*re.findall(r"file: book/reference/([\w-]+)", contents)} == pages
+    overview = (REFERENCE / "index.rst").read_text(encoding="utf-8")
+    assert {*re.findall(r"^\.\. modules:: (\S+)$", overview, re.M)} | {"index"} == pages
