@@ -1,9 +1,9 @@
 """AWD-LSTM, piece by piece: every component of Merity, Keskar & Socher (2017) as plain PyTorch.
 
-Reading order: ``corpora``, ``batches``, ``dropout``, ``penalties``, ``ntasgd``, ``recurrent``, ``contracts``, ``model``,
-``evaluation``, ``cache``, ``generation``, ``training_config``, ``training``, ``presets``; each module imports only from
-those before it. ``runs``, ``ablation`` and ``cli`` make experiments of them, ``figures`` and ``explore`` the pictures of
-the book.
+Reading order: ``corpora``, ``batches``, ``dropout``, ``penalties``, ``ntasgd``, ``recurrent``, ``contracts``,
+``model``, ``evaluation``, ``cache``, ``generation``, ``training_config``, ``training``, ``presets``; each module
+imports only from those before it. ``runs``, ``ablation`` and ``cli`` make experiments of them, ``figures`` and
+``explore`` the pictures of the book.
 
 Names here, in the paper and in the original code:
 

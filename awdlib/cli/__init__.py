@@ -13,7 +13,14 @@ from awdlib.cli.training import INTERRUPTED
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command.
+
+    Args:
+        arguments: of the command line; None takes the program's own.
+
+    Returns:
+        the exit status.
+    """
     options = build_parser().parse_args(arguments)
     try:
         return options.command(options)

@@ -25,7 +25,7 @@ NUMPY = "https://numpy.org/doc/stable/reference/"
 PLOTLY = "https://plotly.com/python-api-reference/generated/"
 #: as an annotation or a docstring names it -> where it is explained
 OUTSIDE = {
-    "argparse.ArgumentParser": f"{PYTHON}argparse.html#argparse.ArgumentParser",
+    "collections.Counter": f"{PYTHON}collections.html#collections.Counter",
     "collections.abc.Callable": f"{PYTHON}collections.abc.html#collections.abc.Callable",
     "collections.abc.Iterable": f"{PYTHON}collections.abc.html#collections.abc.Iterable",
     "collections.abc.Iterator": f"{PYTHON}collections.abc.html#collections.abc.Iterator",
