@@ -41,7 +41,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Report:
-    """The promises of one contract. Every check returns one, and a notebook shows it a line a promise."""
+    """The promises of one contract; checks such as `check_mask` return one, and a notebook shows a line a promise."""
 
     promises: tuple[Promise, ...]  #: in the order in which they were looked at
 

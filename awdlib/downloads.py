@@ -19,7 +19,10 @@ DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  #: errors that no oth
 
 
 class CorpusError(ValueError):
-    """A corpus is missing, damaged, or not to be had; the message says what was looked for and what to do."""
+    """A corpus is missing, damaged, or not to be had; the message says what was looked for and what to do.
+
+    Raised by `load_corpus`.
+    """
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ VERBS = ("verb", "move", "say", "tell")  #: classes of verbs: listed in the plur
 
 
 class Step(NamedTuple):
-    """One word of a derivation, with what the generator knew: the topic, and the state that wrote it."""
+    """One word of what `ToyLanguage.derive` wrote, with what only the generator knew."""
 
     word: str  #: as it is written
     word_class: str  #: what it was drawn from

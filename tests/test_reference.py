@@ -4,9 +4,10 @@ The rules, for every module there is:
 
 - modules, functions, classes, public methods and properties have a docstring (an override may inherit it);
 - functions and classes name each parameter under ``Args:``; the fields of a dataclass or a NamedTuple may have a
-  comment ``#:`` instead, and a public constant or alias must have one;
-- functions and classes have an ``Example:``, a doctest. A class may leave it to whatever returns or raises it: a
-  function or method that has an example and names the class in its return annotation or under ``Raises:``;
+  comment ``#:`` instead, and a constant that another module imports must have one;
+- functions and classes have an ``Example:``, a doctest;
+- a class may leave its parameters and its example to what its docstring points to: the function in `backticks` that
+  makes it, or raises it;
 - every module is on a page of the reference. The command line's page is made from its parsers, so the modules of
   ``awdlib.cli`` need no examples.
 
@@ -67,20 +68,21 @@ def examples(text):
     return doctest.DocTestParser().get_examples(text)
 
 
-def commented(node, lines):
-    """Whether an assignment has a comment ``#:`` beside it or above it."""
+def commented(node, after, lines):
+    """Whether an assignment has a comment ``#:`` beside or above it, or a text below."""
     beside, above = lines[node.end_lineno - 1], lines[node.lineno - 2]
-    return "  #: " in beside or above.lstrip().startswith("#:")
+    below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+    return "  #: " in beside or above.lstrip().startswith("#:") or below
 
 
 def assignments(body, lines):
     """Public names assigned in the body of a module or class, and whether each has a comment."""
-    for node in body:
+    for node, after in zip(body, [*body[1:], None], strict=True):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         for target in targets if isinstance(node, ast.Assign | ast.AnnAssign) else ():
             for name in [target] if isinstance(target, ast.Name) else getattr(target, "elts", []):
                 if name.id[0] != "_":
-                    yield name.id, commented(node, lines)
+                    yield name.id, commented(node, after, lines)
 
 
 def parameters(thing):
@@ -109,39 +111,54 @@ def test_it_says_what_it_is(name):
     assert first.endswith((".", ":", "?")), f"{name}: its first line is to be a sentence, and is {first!r}"
 
 
+def imported():
+    """(module, name) of all that the library's modules import from each other."""
+    for module in MODULES:
+        for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
+            if isinstance(node, ast.ImportFrom):
+                yield from ((node.module, alias.name) for alias in node.names)
+
+
+IMPORTED = {*imported()}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_its_constants_have_a_comment(module):
     source = inspect.getsource(importlib.import_module(module))
-    silent = [name for name, told in assignments(ast.parse(source).body, source.splitlines()) if not told]
-    assert not silent, f"{module}: say with a comment #: what {', '.join(silent)} is for, or make it private"
+    constants = assignments(ast.parse(source).body, source.splitlines())
+    silent = [name for name, told in constants if not told and (module, name) in IMPORTED]
+    assert not silent, f"{module}: say with a comment #: what {', '.join(silent)} is for"
+
+
+def told_elsewhere(thing):
+    """Docstrings of what the docstring of a class points to in backticks; of a method, its class's too."""
+    names = re.findall(r"(?<!`)`([\w.]+)`(?!`)", doc(thing)) if inspect.isclass(thing) else []
+    whole = {full for full in THINGS for name in names if f".{full}".endswith(f".{name}")}
+    part = {full for full in MEMBERS for name in names if f".{full}".endswith(f".{name}")}
+    owners = {full.rpartition(".")[0] for full in part}
+    return [doc(THINGS.get(full) or MEMBERS[full]) for full in whole | part | owners if THINGS.get(full) is not thing]
+
+
+def explained(text):
+    """Names under ``Args:``."""
+    lines = re.findall(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*):", section(text, "Args"), re.M)
+    return {part.strip(" *") for line in lines for part in line.split(",")}
 
 
 @pytest.mark.parametrize("name", THINGS)
 def test_its_parameters_are_explained(name):
     thing = THINGS[name]
-    lines = re.findall(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*):", section(doc(thing), "Args"), re.M)
-    told = [part.strip(" *") for line in lines for part in line.split(",")]
-    told += own_fields(thing) if inspect.isclass(thing) else []
-    assert not {*parameters(thing)} - {*told}, f"{name} does not explain all of its parameters under Args:"
-    assert inspect.isclass(thing) or not {*told} - {*parameters(thing)}, f"{name} explains what is no parameter"
-
-
-def shows(thing, name):
-    """Whether a function has an example and returns, or is told to raise, a class of this name."""
-    returned = str(inspect.signature(thing).return_annotation)
-    told = f"{returned}\n{section(doc(thing), 'Raises')}"
-    return bool(examples(doc(thing))) and re.search(rf"\b{name}\b", told)
+    told, wanted = explained(doc(thing)), {*parameters(thing)}
+    assert not told - wanted, f"{name} explains what is no parameter"
+    told = told.union(own_fields(thing) if inspect.isclass(thing) else [], *map(explained, told_elsewhere(thing)))
+    assert not wanted - told, f"{name} does not explain {wanted - told}"
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_it_has_an_example(name):
     thing = THINGS[name]
-    if section(doc(thing), "Example"):
-        assert examples(doc(thing)), f"{name}: its example is no doctest"
-        return
-    functions = [thing for thing in [*THINGS.values(), *MEMBERS.values()] if inspect.isfunction(thing)]
-    elsewhere = inspect.isclass(thing) and any(shows(function, thing.__name__) for function in functions)
-    assert elsewhere, f"{name} has no Example:"
+    shown = [examples(section(text, "Example")) for text in (doc(thing), *told_elsewhere(thing))]
+    assert any(shown), f"{name} has no Example: with a doctest"
 
 
 DOCUMENTED = {name: importlib.import_module(name) for name in MODULES} | THINGS | MEMBERS
