@@ -174,7 +174,10 @@ WIKITEXT2 = Published(
         ),
     ),
 )
-PUBLISHED = {corpus.name: corpus for corpus in (PTB, WIKITEXT2)}  #: by name
+#: By name.
+#:
+#: :meta hide-value:
+PUBLISHED = {corpus.name: corpus for corpus in (PTB, WIKITEXT2)}
 CORPORA = ("toy", *PUBLISHED)  #: every name that `load_corpus` knows
 
 

@@ -7,6 +7,7 @@ and what each argument means.
 from __future__ import annotations
 
 import re
+import sys
 from argparse import Action, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
 from importlib import import_module
@@ -30,8 +31,11 @@ class Commands(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The sections, parsed from the reStructuredText that describes them."""
-        module, function = self.arguments
-        parser = getattr(import_module(module), function)()
+        package, function = self.arguments
+        parser = getattr(import_module(package), function)()
+        for name, module in [*sys.modules.items()]:
+            if f"{name}.".startswith(f"{package}."):
+                self.env.note_dependency(str(module.__file__))
         text = "\n".join(describe(parser))
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 

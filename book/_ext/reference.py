@@ -44,6 +44,10 @@ OUTSIDE = {
     "torch.dtype": f"{TORCH}tensor_attributes.html#torch.dtype",
     "torch.nn.modules.module.Module": f"{TORCH}generated/torch.nn.Module.html#torch.nn.Module",
 }
+PARAMETERS = re.compile(
+    r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.S
+)
+LAST = {"Returns": 1, "Yields": 1, "Raises": 2}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -51,8 +55,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("modules", Modules)
     app.connect("missing-reference", link_outside)
     app.connect("autodoc-process-docstring", read_as_prose, priority=400)
-    app.connect("object-description-transform", sort_fields, priority=600)
-    app.connect("html-page-context", show_names)
+    app.connect("doctree-read", put_together)
+    app.connect("html-page-context", finish_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -68,9 +72,12 @@ class Modules(SphinxDirective):
         text = Path(file).read_text(encoding="utf-8")
         lines = []
         for name in re.findall(r"^\.\. automodule:: (\S+)", text, re.M):
-            summary = (import_module(name).__doc__ or "").partition("\n")[0]
+            module = import_module(name)
+            self.env.note_dependency(str(module.__file__))
+            summary = (module.__doc__ or "").partition("\n")[0]
             lines += [f":py:mod:`{name}`", f"    {summary}", ""]
-        return self.parse_text_to_nodes("\n".join(lines))
+        listing = self.parse_text_to_nodes("\n".join(lines))
+        return [nodes.container("", *listing, classes=["modules"])]
 
 
 def link_outside(
@@ -94,22 +101,42 @@ def read_as_prose(
         lines[0] = f": {lines[0]}"  # napoleon's form "type: text", with no type
 
 
-ORDER = {"returns": 1, "rtype": 2, "raises": 3}
-
-
-def sort_fields(
-    app: Sphinx, domain: str, kind: str, content: addnodes.desc_content
-) -> None:
-    """After autodoc has added the types: parameters, then what is returned and its type, then what is raised."""
-    for fields in content.findall(nodes.field_list):
+def put_together(app: Sphinx, tree: nodes.document) -> None:
+    """What is returned and its type in one line, as a parameter and its type are, before what is raised."""
+    for fields in tree.findall(nodes.field_list):
+        named = {field[0].astext(): field for field in fields}
+        if "Return type" in named:
+            kind = named.pop("Return type")
+            if "Returns" in named:
+                fields.remove(kind)
+                named["Returns"][1][0][:0] = [*kind[1][0], nodes.Text(" – ")]
+            else:
+                kind[0][:] = [nodes.Text("Returns")]
         fields[:] = sorted(
-            fields, key=lambda field: ORDER.get(field[0].astext().split()[0], 0)
+            fields, key=lambda field: LAST.get(field[0].astext(), 0)
         )
 
 
-def show_names(
+def finish_page(
     app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any
 ) -> None:
-    """A page of the reference shows the names of its functions and classes among its contents at once."""
+    """Show the names of functions and classes among a page's contents; mend what screen readers would trip over."""
     if page.startswith("book/reference/"):
         context["theme_show_toc_level"] = 2
+    # a parameter a line: Sphinx writes a definition list with nothing that is defined
+    context["body"] = PARAMETERS.sub(
+        lambda found: '<span class="sig-lines">{}</span>'.format(
+            found[1].replace("dd>", "span>")
+        ),
+        context.get("body", ""),
+    )
+    navigation = context["generate_toctree_html"]
+
+    def with_names(*settings: Any, **more: Any) -> Any:
+        found = navigation(*settings, **more)
+        for toggle in found.find_all("summary"):
+            name = toggle.find_parent("li").a.get_text(strip=True)
+            toggle["aria-label"] = f"Pages of: {name}"
+        return found
+
+    context["generate_toctree_html"] = with_names
