@@ -236,5 +236,12 @@ class GRULayer(RecurrentLayer):
         return torch.gru(x, state[0], weights, True, 1, 0.0, self.training, False, False)
 
 
-LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}  #: by the name of the cell
-STEPS = {"lstm": lstm_step, "gru": gru_step}  #: by the name of the cell
+#: `LSTMLayer` and `GRULayer` by the name of the cell.
+#:
+#: :meta hide-value:
+LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+
+#: `lstm_step` and `gru_step` by the name of the cell.
+#:
+#: :meta hide-value:
+STEPS = {"lstm": lstm_step, "gru": gru_step}

@@ -111,15 +111,14 @@ def test_it_says_what_it_is(name):
     assert first.endswith((".", ":", "?")), f"{name}: its first line is to be a sentence, and is {first!r}"
 
 
-def imported():
-    """(module, name) of all that the library's modules import from each other."""
-    for module in MODULES:
-        for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
-            if isinstance(node, ast.ImportFrom):
-                yield from ((node.module, alias.name) for alias in node.names)
+def imports(module):
+    """(module, name) of all that a module imports from others."""
+    for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module, alias.name) for alias in node.names)
 
 
-IMPORTED = {*imported()}
+IMPORTED = {found for module in MODULES for found in imports(module)}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -175,16 +174,33 @@ def test_its_example_is_true(name):
         assert not failed, said.getvalue()
 
 
+def modules_of(page):
+    text = (REFERENCE / f"{page}.rst").read_text(encoding="utf-8")
+    return re.findall(r"^\.\. (?:automodule|py:module):: (\S+)$", text, re.M)
+
+
+def pages_in_order():
+    overview = (REFERENCE / "index.rst").read_text(encoding="utf-8")
+    return re.findall(r"^\.\. modules:: (\S+)$", overview, re.M)
+
+
 def test_every_module_is_on_one_page_of_the_reference():
-    pages = {page.stem: page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.rst")}
-    shown = [name for text in pages.values() for name in re.findall(r"^\.\. automodule:: (\S+)$", text, re.M)]
-    assert sorted(shown) == sorted(name for name in MODULES if not name.startswith(COMMAND_LINE))
-    assert re.findall(r"^\.\. commands:: (\S+)", pages["command-line"], re.M) == [COMMAND_LINE]
+    shown = [module for page in REFERENCE.glob("*.rst") for module in modules_of(page.stem)]
+    inside = f"{COMMAND_LINE}."  # the modules of the command line: the page shows what they do together
+    assert sorted(shown) == sorted(name for name in MODULES if not name.startswith(inside))
+
+
+def test_each_group_of_the_overview_builds_on_those_above_it():
+    above, listed = {"awdlib"}, {module for page in pages_in_order() for module in modules_of(page)}
+    for page in pages_in_order():
+        above |= {*modules_of(page)}
+        for module in modules_of(page):
+            used = {found for found, _ in imports(module) if found in listed}
+            assert used <= above, f"{module} imports {used - above}, which the overview lists below it"
 
 
 def test_every_page_is_in_the_table_of_contents_and_in_the_overview():
     pages = {page.stem for page in REFERENCE.glob("*.rst")}
     contents = (REFERENCE.parent.parent / "_toc.yml").read_text(encoding="utf-8")
     assert {*re.findall(r"file: book/reference/([\w-]+)", contents)} == pages
-    overview = (REFERENCE / "index.rst").read_text(encoding="utf-8")
-    assert {*re.findall(r"^\.\. modules:: (\S+)$", overview, re.M)} | {"index"} == pages
+    assert {*pages_in_order(), "index"} == pages

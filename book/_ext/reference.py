@@ -44,6 +44,7 @@ OUTSIDE = {
     "torch.dtype": f"{TORCH}tensor_attributes.html#torch.dtype",
     "torch.nn.modules.module.Module": f"{TORCH}generated/torch.nn.Module.html#torch.nn.Module",
 }
+MODULE = re.compile(r"^\.\. (?:automodule|py:module):: (\S+)", re.M)
 PARAMETERS = re.compile(
     r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.S
 )
@@ -71,7 +72,7 @@ class Modules(SphinxDirective):
         self.env.note_dependency(path)
         text = Path(file).read_text(encoding="utf-8")
         lines = []
-        for name in re.findall(r"^\.\. automodule:: (\S+)", text, re.M):
+        for name in MODULE.findall(text):
             module = import_module(name)
             self.env.note_dependency(str(module.__file__))
             summary = (module.__doc__ or "").partition("\n")[0]
