@@ -1,26 +1,34 @@
 """AWD-LSTM, piece by piece: every component of Merity, Keskar & Socher (2017) as plain PyTorch.
 
-Reading order: `corpora`, `batches`, `dropout`, `penalties`, `ntasgd`, `recurrent`, `contracts`, `model`,
-`evaluation`, `cache`, `generation`, `training_config`, `training`, `presets`; each module imports only from those
-before it. `runs`, `ablation` and `cli` make experiments of them, `figures` and `explore` the pictures of the book.
+Reading order: ``corpora``, ``batches``, ``dropout``, ``penalties``, ``ntasgd``, ``recurrent``, ``contracts``,
+``model``, ``evaluation``, ``cache``, ``generation``, ``training_config``, ``training``, ``presets``; each module
+imports only from those before it. ``runs``, ``ablation`` and ``cli`` make experiments of them, ``figures`` and
+``explore`` the pictures of the book.
 
-Glossary:
+Names here, in the paper and in the original code:
 
-| here | paper | original code |
-|---|---|---|
-| ``embedding_size``, ``hidden_size``, ``num_layers`` | embedding and hidden dimension, layers | emsize, nhid, nlayers |
-| ``bptt`` (nominal window) | base sequence length | bptt |
-| ``dropout_input`` | dropout on the word vectors | dropouti |
-| ``dropout_hidden`` | dropout between the layers | dropouth |
-| ``dropout_output`` | dropout on the last layer | dropout |
-| ``dropout_embedding`` | embedding dropout p_e | dropoute |
-| ``dropout_weight`` | DropConnect on U^i, U^f, U^o, U^c | wdrop |
-| ``ar_weight`` | alpha | alpha |
-| ``tar_weight`` | beta | beta |
-| cache: ``window``, ``flatness``, ``weight`` | window, theta, lambda | window, theta, lambdah |
-| ``patience`` | non-monotone interval n | nonmono |
-| ``max_grad_norm`` | gradient clipping | clip |
-| ``weight_ih``, ``weight_hh`` | W, U | weight_ih_l0, weight_hh_l0 |
+=========================  =================================================  =============
+here                       paper                                              original code
+=========================  =================================================  =============
+``embedding_size``         embedding dimension                                emsize
+``hidden_size``            hidden dimension                                   nhid
+``num_layers``             number of layers                                   nlayers
+``bptt`` (nominal window)  base sequence length                               bptt
+``dropout_input``          dropout on the word vectors                        dropouti
+``dropout_hidden``         dropout between the layers                         dropouth
+``dropout_output``         dropout on the last layer                          dropout
+``dropout_embedding``      embedding dropout ``p_e``                          dropoute
+``dropout_weight``         DropConnect on ``U^i``, ``U^f``, ``U^o``, ``U^c``  wdrop
+``ar_weight``              alpha                                              alpha
+``tar_weight``             beta                                               beta
+``patience``               non-monotone interval n                            nonmono
+``max_grad_norm``          gradient clipping                                  clip
+``weight_ih``              W                                                  weight_ih_l0
+``weight_hh``              U                                                  weight_hh_l0
+cache: ``window``          window                                             window
+cache: ``flatness``        theta                                              theta
+cache: ``weight``          lambda                                             lambdah
+=========================  =================================================  =============
 """
 
 __version__ = "0.1.0"

@@ -14,6 +14,14 @@ def keep_freed_memory() -> bool:
 
     Returns:
         whether the C library took the advice; others than glibc do not know it.
+
+    Example:
+        Once, before training. Whatever takes the advice is Linux:
+
+        >>> import sys
+        >>> from awdlib.allocator import keep_freed_memory
+        >>> keep_freed_memory() <= sys.platform.startswith("linux")
+        True
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -12,8 +12,16 @@ def bundled(name: str = "") -> Path:
     Args:
         name: path below ``data/``, for example ``"toy"`` or ``"runs/dropout-masks.json"``.
 
+    Returns:
+        the path, which exists.
+
     Raises:
         FileNotFoundError: neither place has it.
+
+    Example:
+        >>> from awdlib.bundled import bundled
+        >>> sorted(path.name for path in bundled("toy").glob("*.txt"))
+        ['grammar.txt', 'test.txt', 'train.txt', 'valid.txt']
     """
     for root in (_CLONE, _WHEEL):
         if (root / name).exists():

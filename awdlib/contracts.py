@@ -17,15 +17,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-STANDARD_ERRORS = 5  # a correct implementation strays further about once in two million draws
+STANDARD_ERRORS = 5  #: a correct implementation strays further about once in two million draws
 
 
 @dataclass(frozen=True)
 class Promise:
-    """One promise, and whether it was kept."""
+    """One promise, and whether it was kept.
 
-    text: str
-    kept: bool
+    Example:
+        >>> from awdlib.contracts import Promise
+        >>> print(Promise("does nothing in evaluation", kept=False, hint="look at `training`"))
+        ✗ does nothing in evaluation
+            hint: look at `training`
+    """
+
+    text: str  #: what is promised
+    kept: bool  #: whether it was
     hint: str  #: what to look at when it was not
 
     def __str__(self) -> str:
@@ -34,9 +41,9 @@ class Promise:
 
 @dataclass(frozen=True)
 class Report:
-    """The promises of one contract, in the order in which they were looked at."""
+    """The promises of one contract; checks such as `check_mask` return one, and a notebook shows a line a promise."""
 
-    promises: tuple[Promise, ...]
+    promises: tuple[Promise, ...]  #: in the order in which they were looked at
 
     @property
     def kept(self) -> bool:
@@ -44,43 +51,110 @@ class Report:
         return all(promise.kept for promise in self.promises)
 
     def broken(self) -> list[str]:
-        """The promises that were not."""
+        """What was promised and not kept."""
         return [promise.text for promise in self.promises if not promise.kept]
 
     def __repr__(self) -> str:
         return "\n".join(map(str, self.promises))
 
 
-Dropout = Callable[[Tensor, float, bool], Tensor]
+Dropout = Callable[[Tensor, float, bool], Tensor]  #: called as ``function(x, p, training)``
 
 
 def check_locked_dropout(function: Dropout, p: float = 0.5) -> Report:
-    """Look whether ``function(x, p, training)`` is locked dropout on x of shape (seq_len, batch, features)."""
+    """Look whether ``function(x, p, training)`` is locked dropout on x of shape (seq_len, batch, features).
+
+    Args:
+        function: the implementation to look at.
+        p: dropout probability to try.
+
+    Example:
+        torch's own dropout is not locked:
+
+        >>> from torch.nn.functional import dropout
+        >>> from awdlib.contracts import check_locked_dropout
+        >>> check_locked_dropout(dropout).broken()
+        ['one decision for all time steps']
+    """
     return check_mask(
         function, p, shape=(8, 12, 40), shared={0: "time steps"}, separate={1: "sequences", 2: "features"}
     )
 
 
 def check_embedding_dropout(function: Dropout, p: float = 0.3) -> Report:
-    """Look whether ``function(weight, p, training)`` is embedding dropout on (vocab, embedding_size)."""
+    """Look whether ``function(weight, p, training)`` is embedding dropout on (vocab, embedding_size).
+
+    Args:
+        function: the implementation to look at.
+        p: dropout probability to try.
+
+    Example:
+        One that forgets to scale what it keeps:
+
+        >>> from awdlib.contracts import check_embedding_dropout
+        >>> from awdlib.dropout import embedding_dropout
+        >>> def unscaled(weight, p, training):
+        ...     return (1 - p) * embedding_dropout(weight, p, training)
+        >>> check_embedding_dropout(unscaled).broken()
+        ['does nothing in evaluation', 'scales what it keeps by 1/(1 - p)']
+    """
     return check_mask(function, p, shape=(2000, 6), shared={1: "features of a word"}, separate={0: "words"})
 
 
 def check_weight_dropout(function: Dropout, p: float = 0.5) -> Report:
-    """Look whether ``function(weight, p, training)`` is DropConnect on a matrix (4 * hidden_size, hidden_size)."""
+    """Look whether ``function(weight, p, training)`` is DropConnect on a matrix (4 * hidden_size, hidden_size).
+
+    Args:
+        function: the implementation to look at.
+        p: dropout probability to try.
+
+    Example:
+        Embedding dropout in its place drops whole rows:
+
+        >>> from awdlib.contracts import check_weight_dropout
+        >>> from awdlib.dropout import embedding_dropout
+        >>> "separate decisions for different columns" in check_weight_dropout(embedding_dropout).broken()
+        True
+    """
     return check_mask(function, p, shape=(80, 20), shared={}, separate={0: "rows", 1: "columns"})
 
 
-Penalty = Callable[[Tensor, float], Tensor]
+Penalty = Callable[[Tensor, float], Tensor]  #: called as ``function(output, weight)``
 
 
 def check_activation_regularization(function: Penalty) -> Report:
-    """Look whether ``function(output, weight)`` is weight x mean of squares, for output (seq_len, batch, features)."""
+    """Look whether ``function(output, weight)`` is weight x mean of squares, for output (seq_len, batch, features).
+
+    Args:
+        function: the implementation to look at.
+
+    Example:
+        >>> from awdlib.contracts import check_activation_regularization
+        >>> check_activation_regularization(lambda output, weight: weight * output.square().sum()).kept
+        False
+        >>> check_activation_regularization(lambda output, weight: weight * output.square().mean())
+        ✓ has the value of the closed form
+        ✓ is nothing at weight 0
+        ✓ its gradient reaches the output
+        ✓ is right on an output that never changes
+    """
     return _guarded(lambda: _look_at_penalty(function, lambda h: h.square().mean()))
 
 
 def check_temporal_activation_regularization(function: Penalty) -> Report:
-    """Look whether ``function(output, weight)`` is weight x mean of squared steps from one time to the next."""
+    """Look whether ``function(output, weight)`` is weight x mean of squared steps from one time to the next.
+
+    Args:
+        function: the implementation to look at.
+
+    Example:
+        AR in place of TAR:
+
+        >>> from awdlib.contracts import check_temporal_activation_regularization
+        >>> from awdlib.penalties import activation_regularization
+        >>> check_temporal_activation_regularization(activation_regularization).broken()[0]
+        'has the value of the closed form'
+    """
     return _guarded(lambda: _look_at_penalty(function, lambda h: (h[1:] - h[:-1]).square().mean()))
 
 
@@ -92,6 +166,14 @@ def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p
             (seq_len, batch, input_size) from a zero state; what it returns begins with the outputs, as nn.LSTM's does.
         input_size: features that the layer reads.
         p: probability to try.
+
+    Example:
+        ``nn.LSTM`` has no weight drop, and its own dropout acts between layers only:
+
+        >>> from torch.nn import LSTM
+        >>> from awdlib.contracts import check_weight_drop
+        >>> check_weight_drop(lambda p: LSTM(6, 20)).broken()
+        ['drops something in training', 'one mask for all time steps']
     """
     return _guarded(lambda: _look_at_weight_drop(make, input_size, p))
 
@@ -105,8 +187,19 @@ def check_mask(
         function: called as ``function(x, p, training)``.
         p: dropout probability.
         shape: of the x to try.
-        shared: dimension → what shares one decision along it.
-        separate: dimension → what has decisions of its own along it.
+        shared: dimension -> what shares one decision along it.
+        separate: dimension -> what has decisions of its own along it.
+
+    Example:
+        Dropout of whole time steps, which no chapter uses:
+
+        >>> from awdlib.contracts import check_mask
+        >>> from awdlib.dropout import keep_mask
+        >>> def drop_steps(x, p, training):
+        ...     return x * keep_mask((len(x), 1, 1), p, dtype=x.dtype) if training else x
+        >>> shared, separate = {1: "sequences", 2: "features"}, {0: "time steps"}
+        >>> check_mask(drop_steps, 0.5, (200, 3, 4), shared, separate).kept
+        True
     """
     return _guarded(lambda: _look(function, p, shape, shared, separate))
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from awdlib.bundled import bundled
 from awdlib.downloads import CorpusError, Mirror, cache_folder, download, matches
 
-EOS = "<eos>"
-UNKNOWN = "<unk>"
-SPLITS = ("train", "valid", "test")
+EOS = "<eos>"  #: the word that stands for the end of a line
+UNKNOWN = "<unk>"  #: the word that stands for all rare ones in the published corpora
+SPLITS = ("train", "valid", "test")  #: names of the parts of a corpus
 
 
 class Vocabulary:
@@ -27,6 +27,14 @@ class Vocabulary:
 
     Args:
         words: the word types; repetitions are ignored.
+
+    Example:
+        >>> from awdlib.corpora import Vocabulary
+        >>> vocabulary = Vocabulary("the cat saw the dog".split())
+        >>> vocabulary.encode(["the", "dog"])
+        tensor([0, 3])
+        >>> vocabulary.decode([2, 0, 1])
+        ['saw', 'the', 'cat']
     """
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -37,7 +45,13 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, words: Iterable[str]) -> Tensor:
-        """Token ids (num_tokens,) of words.
+        """Token ids of words.
+
+        Args:
+            words: words of the vocabulary.
+
+        Returns:
+            (num_tokens,), int64.
 
         Raises:
             ValueError: a word is not in the vocabulary.
@@ -48,7 +62,11 @@ class Vocabulary:
             raise ValueError(f"{missing} is not among the vocabulary's {len(self):,} words") from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The words of token ids."""
+        """The words of token ids.
+
+        Args:
+            ids: numbers below the vocabulary's size, or a tensor (num_tokens,) of them.
+        """
         return [self.words[int(number)] for number in ids]
 
     def fingerprint(self) -> str:
@@ -58,18 +76,24 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Three token streams over one vocabulary."""
+    """Three token streams over one vocabulary. `load_corpus` returns one."""
 
-    name: str
-    vocabulary: Vocabulary
+    name: str  #: "toy", "ptb" or "wikitext-2"
+    vocabulary: Vocabulary  #: every word type of the three streams
     train: Tensor  #: (num_tokens,) token ids
-    valid: Tensor
-    test: Tensor
+    valid: Tensor  #: the same, for choosing among models
+    test: Tensor  #: the same, for the last word on the one chosen
     checked: str  #: how the files were verified
     floor: dict[str, float] = field(default_factory=dict)  #: lowest reachable perplexity of each split, where known
 
     def split(self, name: str) -> Tensor:
-        """The token stream of split ``name``.
+        """The token stream of a split.
+
+        Args:
+            name: "train", "valid" or "test".
+
+        Returns:
+            (num_tokens,) token ids.
 
         Raises:
             ValueError: there is no such split.
@@ -81,18 +105,27 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Published:
-    """What is known about a published corpus: its files, their counts and hashes, and where it can be had."""
+    """What is known about a published corpus: its files, their counts and hashes, and where it can be had.
 
-    name: str
-    title: str
+    Example:
+        >>> from awdlib.corpora import PTB
+        >>> PTB.vocab_size, PTB.tokens["train"], PTB.files["train"]
+        (10000, 929589, 'ptb.train.txt')
+    """
+
+    name: str  #: what `load_corpus` calls it
+    title: str  #: what a message calls it
     files: dict[str, str]  #: split -> file name
     hashes: dict[str, str]  #: split -> "algorithm:hex" of the canonical file
     tokens: dict[str, int]  #: split -> number of tokens, <eos> included
-    vocab_size: int
-    mirrors: tuple[Mirror, ...]
+    vocab_size: int  #: number of word types
+    mirrors: tuple[Mirror, ...]  #: tried in turn
 
 
 _MIKOLOV = "https://raw.githubusercontent.com/{}/ptb.{}.txt"
+#: Penn Treebank, as Mikolov prepared it: a vocabulary of 10,000, lower case, no punctuation.
+#:
+#: :meta hide-value:
 PTB = Published(
     name="ptb",
     title="Penn Treebank (Mikolov's preprocessing)",
@@ -112,6 +145,9 @@ PTB = Published(
         )
     ),
 )
+#: WikiText-2 (Merity et al. 2016): articles of Wikipedia, twice as many words, capitals and punctuation kept.
+#:
+#: :meta hide-value:
 WIKITEXT2 = Published(
     name="wikitext-2",
     title="WikiText-2",
@@ -138,8 +174,11 @@ WIKITEXT2 = Published(
         ),
     ),
 )
+#: By name.
+#:
+#: :meta hide-value:
 PUBLISHED = {corpus.name: corpus for corpus in (PTB, WIKITEXT2)}
-CORPORA = ("toy", *PUBLISHED)
+CORPORA = ("toy", *PUBLISHED)  #: every name that `load_corpus` knows
 
 
 def load_corpus(name: str, data: str | Path | None = None, progress: bool = True) -> Corpus:
@@ -153,8 +192,23 @@ def load_corpus(name: str, data: str | Path | None = None, progress: bool = True
         data: a folder that holds the corpus's files, or a folder of that folder.
         progress: whether a download shows a progress bar.
 
+    Returns:
+        the corpus; ``checked`` says by what its files were recognised.
+
     Raises:
         CorpusError: an unknown name; or files missing, truncated, not text, or not to be had.
+
+    Example:
+        >>> from awdlib.corpora import load_corpus
+        >>> corpus = load_corpus("toy")
+        >>> " ".join(corpus.vocabulary.decode(corpus.train[:6]))
+        'many leaves seldom track ida <eos>'
+        >>> round(corpus.floor["test"], 2)  # no model can be expected to have a lower perplexity
+        15.8
+        >>> load_corpus("toys")
+        Traceback (most recent call last):
+            ...
+        awdlib.downloads.CorpusError: there is no corpus 'toys'; choose one of toy, ptb, wikitext-2
     """
     if name == "toy":
         return _toy()
@@ -206,8 +260,21 @@ def _read(corpus: Published, folder: Path) -> Corpus:
 def read_words(path: Path) -> list[str]:
     """The words of a text file, with one ``<eos>`` for the end of every line, blank lines included.
 
+    Args:
+        path: the file, in UTF-8.
+
     Raises:
         CorpusError: the file is missing, empty, or not UTF-8.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.corpora import read_words
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "text")
+        ...     _ = path.write_text("two words\\n\\nand two")
+        ...     read_words(path)
+        ['two', 'words', '<eos>', '<eos>', 'and', 'two', '<eos>']
     """
     try:
         text = path.read_bytes().decode("utf-8")

@@ -13,18 +13,29 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-CHUNK = 1 << 16  # bytes
-TIMEOUT = 30  # seconds without an answer
-DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+CHUNK = 1 << 16  #: bytes read at a time
+TIMEOUT = 30  #: seconds without an answer
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  #: errors that no other mirror would mend
 
 
 class CorpusError(ValueError):
-    """A corpus is missing, damaged, or not to be had; the message says what was looked for and what to do."""
+    """A corpus is missing, damaged, or not to be had; the message says what was looked for and what to do.
+
+    Raised by `load_corpus`.
+    """
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """One place that serves a corpus: an address a split, or an archive with a member a split."""
+    """One place that serves a corpus: an address a split, or an archive with a member a split.
+
+    Example:
+        >>> from awdlib.downloads import Mirror
+        >>> Mirror(files={"train": "https://example.org/train.txt"}).address
+        'https://example.org/train.txt'
+        >>> Mirror(files={"train": "folder/train.txt"}, archive="https://example.org/all.zip").address
+        'https://example.org/all.zip'
+    """
 
     files: dict[str, str]  #: split -> address, or member of the archive
     archive: str | None = None  #: address of a zip archive
@@ -32,18 +43,41 @@ class Mirror:
 
     @property
     def address(self) -> str:
+        """What to call the mirror in a message: where its archive is, else its training split."""
         return self.archive or self.files["train"]
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: AWDLIB_CACHE, else ``awdlib`` in the user's cache folder."""
+    """Where downloads are kept: ``AWDLIB_CACHE``, else ``awdlib`` in the user's cache folder.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> from awdlib.downloads import cache_folder
+        >>> with patch.dict("os.environ", AWDLIB_CACHE="big/disk"):
+        ...     cache_folder().as_posix()
+        'big/disk'
+    """
     if os.environ.get("AWDLIB_CACHE"):
         return Path(os.environ["AWDLIB_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awdlib"
 
 
 def matches(path: Path, published: str) -> bool:
-    """Whether a file has the published hash, "algorithm:hex"."""
+    """Whether a file has its published hash.
+
+    Args:
+        path: the file.
+        published: "algorithm:hex", the algorithm by its name in Python's hashlib.
+
+    Example:
+        >>> from hashlib import sha256
+        >>> from awdlib.bundled import bundled
+        >>> from awdlib.downloads import matches
+        >>> path = bundled("toy/test.txt")
+        >>> right, wrong = sha256(path.read_bytes()).hexdigest(), sha256(b"").hexdigest()
+        >>> matches(path, f"sha256:{right}"), matches(path, f"sha256:{wrong}")
+        (True, False)
+    """
     algorithm, _, expected = published.partition(":")
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
@@ -72,6 +106,22 @@ def download(
 
     Raises:
         CorpusError: no mirror served it, or the cache cannot be written.
+
+    Example:
+        The first mirror has nothing; the second serves a file of this disk:
+
+        >>> import tempfile
+        >>> from hashlib import sha256
+        >>> from pathlib import Path
+        >>> from awdlib.bundled import bundled
+        >>> from awdlib.downloads import Mirror, download
+        >>> there = bundled("toy/test.txt")
+        >>> hashes = {"train": f"sha256:{sha256(there.read_bytes()).hexdigest()}"}
+        >>> mirrors = tuple(Mirror({"train": place}) for place in ("file:///nowhere", there.as_uri()))
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     download("A text", mirrors, {"train": "text"}, hashes, Path(cache, "corpus"), progress=False)
+        ...     Path(cache, "corpus", "text").read_bytes() == there.read_bytes()
+        True
     """
     failures = []
     try:

@@ -1,12 +1,15 @@
 """One primitive, every regularizer: each dropout is a `keep_mask` of another shape.
 
-| regularizer | shape of the mask | what is shared | source |
-|---|---|---|---|
-| ordinary dropout (not in AWD-LSTM) | (seq_len, batch, features) | nothing | Srivastava et al. 2014 |
-| locked (variational) dropout | (1, batch, features) | one mask for all time steps | Gal & Ghahramani 2016 |
-| embedding dropout | (vocab, 1) | one decision for a whole word, wherever it occurs | Gal & Ghahramani 2016 |
-| weight drop (DropConnect) | weight.shape | one mask for all time steps and sequences | Wan et al. 2013 |
+=================  ==========================  =======================================  ======================
+regularizer        shape of the mask           what is shared                           source
+=================  ==========================  =======================================  ======================
+ordinary dropout   (seq_len, batch, features)  nothing                                  Srivastava et al. 2014
+locked dropout     (1, batch, features)        one mask for all time steps              Gal & Ghahramani 2016
+embedding dropout  (vocab, 1)                  one decision for a word, wherever it is  Gal & Ghahramani 2016
+weight drop        weight.shape                one mask for all steps and sequences     Wan et al. 2013
+=================  ==========================  =======================================  ======================
 
+Locked dropout is also called variational dropout, weight drop DropConnect; ordinary dropout is no part of AWD-LSTM.
 AWD-LSTM's three are drawn once a window. All are scaled by 1 / (1 - p), so that the expectation is unchanged, and
 switched off in evaluation. They are functions: the state of a mask is nobody's business but the window's.
 """
@@ -18,8 +21,19 @@ from torch import Tensor
 def require_probability(name: str, p: float) -> None:
     """Raise unless p is a dropout probability.
 
+    Args:
+        name: what the message calls it.
+        p: the value to check.
+
     Raises:
         ValueError: p is outside [0, 1), or not a number.
+
+    Example:
+        >>> from awdlib.dropout import require_probability
+        >>> require_probability("dropout_input", 1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: dropout_input is 1.0; a dropout probability must lie in [0, 1): at 1 nothing would be kept
     """
     if not 0.0 <= p < 1.0:
         raise ValueError(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept")
@@ -44,8 +58,20 @@ def keep_mask(
         device: where the mask is made.
         dtype: floating-point type of the mask; None takes torch's default.
 
+    Returns:
+        the mask, of that shape.
+
     Raises:
         ValueError: p is outside [0, 1).
+
+    Example:
+        Two values, and a mean of about 1:
+
+        >>> import torch
+        >>> from awdlib.dropout import keep_mask
+        >>> mask = keep_mask((100, 1000), p=0.2, generator=torch.Generator().manual_seed(1))
+        >>> mask.unique().tolist(), round(mask.mean().item(), 2)
+        ([0.0, 1.25], 1.0)
     """
     require_probability("p", p)
     # uniform numbers of 24 bits, whatever dtype is: on a CPU this takes less than half of what bernoulli_ does
@@ -69,6 +95,15 @@ def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: t
 
     Raises:
         ValueError: p is outside [0, 1).
+
+    Example:
+        Every step of a window keeps other features:
+
+        >>> import torch
+        >>> from awdlib.dropout import ordinary_dropout
+        >>> dropped = ordinary_dropout(torch.ones(35, 1, 400), p=0.5)
+        >>> torch.equal(dropped[0], dropped[1])
+        False
     """
     return weight_dropout(x, p, training, generator=generator)
 
@@ -76,7 +111,8 @@ def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: t
 def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:
     """Zero the same features at every time step of the window, other features for each sequence.
 
-    Gal & Ghahramani 2016, section 4; Merity et al. 2017, section 4.2.
+    Gal & Ghahramani 2016, section 4; Merity et al. 2017, section 4.2. The code behind the paper's own figures drew a
+    new mask at each step, shared by the sequences; its corrected version does what the paper says, as this does.
 
     Args:
         x: (seq_len, batch, features).
@@ -89,6 +125,15 @@ def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: tor
 
     Raises:
         ValueError: p is outside [0, 1), or x does not have three dimensions.
+
+    Example:
+        Every step of a window keeps the same features, and a sequence beside it others:
+
+        >>> import torch
+        >>> from awdlib.dropout import locked_dropout
+        >>> dropped = locked_dropout(torch.ones(35, 2, 400), p=0.5)
+        >>> all(torch.equal(step, dropped[0]) for step in dropped), torch.equal(dropped[:, 0], dropped[:, 1])
+        (True, False)
     """
     require_probability("p", p)
     if x.dim() != 3:
@@ -118,6 +163,15 @@ def embedding_dropout(
 
     Raises:
         ValueError: p is outside [0, 1).
+
+    Example:
+        A word is there as a whole or not at all:
+
+        >>> import torch
+        >>> from awdlib.dropout import embedding_dropout
+        >>> kept = embedding_dropout(torch.ones(1000, 5), p=0.1) > 0
+        >>> torch.equal(kept.any(dim=1), kept.all(dim=1)), 0.85 < kept.float().mean().item() < 0.95
+        (True, True)
     """
     require_probability("p", p)
     if not training or p == 0:
@@ -144,6 +198,17 @@ def weight_dropout(
 
     Raises:
         ValueError: p is outside [0, 1).
+
+    Example:
+        What was dropped is not trained on this window:
+
+        >>> import torch
+        >>> from awdlib.dropout import weight_dropout
+        >>> weight_hh = torch.ones(80, 20, requires_grad=True)
+        >>> dropped = weight_dropout(weight_hh, p=0.5)
+        >>> dropped.sum().backward()
+        >>> torch.equal(weight_hh.grad, dropped.detach())  # at weights of 1 both are the mask
+        True
     """
     require_probability("p", p)
     if not training or p == 0:

@@ -23,6 +23,18 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
 
     Returns:
         nats a token; its exponential is the perplexity.
+
+    Example:
+        With all weights at 0 every word is equally likely, whatever was read:
+
+        >>> import math, torch
+        >>> from awdlib.evaluation import evaluate
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=50, embedding_size=8, hidden_size=8, num_layers=1))
+        >>> for weight in model.parameters():
+        ...     _ = torch.nn.init.zeros_(weight)
+        >>> round(math.exp(evaluate(model, torch.arange(50))), 3)
+        50.0
     """
     was_training = model.training
     model.eval()
@@ -41,8 +53,22 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
 def check_vocabulary(model: LanguageModel, corpus: Corpus) -> None:
     """Raise unless the model's vocabulary has the corpus's size.
 
+    Args:
+        model: the model.
+        corpus: what it is to read.
+
     Raises:
         ValueError: it does not.
+
+    Example:
+        >>> from awdlib.corpora import load_corpus
+        >>> from awdlib.evaluation import check_vocabulary
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=50, embedding_size=8, hidden_size=8))
+        >>> check_vocabulary(model, load_corpus("toy"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: the model knows 50 word types and corpus 'toy' has 1,105: ...
     """
     if model.config.vocab_size != len(corpus.vocabulary):
         raise ValueError(

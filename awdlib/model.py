@@ -1,5 +1,7 @@
 """The language model: embedding, weight-dropped LSTM layers, tied softmax, and a dropout between each two of them.
 
+::
+
     tokens -> embedding (rows dropped) -> locked dropout -> LSTM -> locked dropout -> LSTM -> ... -> locked dropout
            -> softmax over the vocabulary, with the embedding's own matrix
 
@@ -42,6 +44,16 @@ class ModelConfig:
 
     Raises:
         ValueError: a size is not positive, or a probability outside [0, 1).
+
+    Example:
+        The paper's model, and the number of its parameters:
+
+        >>> import torch
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> with torch.device("meta"):  # shapes only, no numbers
+        ...     model = LanguageModel(ModelConfig())
+        >>> f"{sum(weight.numel() for weight in model.parameters()):,}"
+        '24,221,600'
     """
 
     vocab_size: int = 10_000
@@ -71,14 +83,32 @@ class ModelConfig:
                 require_probability(field.name, getattr(self, field.name))
 
     def layer_sizes(self) -> list[tuple[int, int]]:
-        """(input size, output size) of each layer; tying makes the last output as large as an embedding."""
+        """(input size, output size) of each layer; tying makes the last output as large as an embedding.
+
+        Example:
+            >>> from awdlib.model import ModelConfig
+            >>> ModelConfig().layer_sizes()
+            [(400, 1150), (1150, 1150), (1150, 400)]
+        """
         last = self.embedding_size if self.tied else self.hidden_size
         sizes = [self.embedding_size] + [self.hidden_size] * (self.num_layers - 1) + [last]
         return list(zip(sizes, sizes[1:]))  # noqa: B905 (neighbours: one shorter on purpose)
 
 
 class Output(NamedTuple):
-    """What a forward pass returns; T = seq_len, B = batch."""
+    """What a forward pass of `LanguageModel` returns; T = seq_len, B = batch.
+
+    Example:
+        The softmax multiplies with the embedding's own matrix (Inan et al. 2016; Press & Wolf 2016):
+
+        >>> import torch
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=50, embedding_size=8, hidden_size=12))
+        >>> output = model(torch.arange(20).view(10, 2))
+        >>> tied = output.dropped_output @ model.embedding.t() + model.softmax_bias
+        >>> torch.allclose(output.logits, tied, atol=1e-6)
+        True
+    """
 
     logits: Tensor  #: (T, B, vocab_size)
     states: list[State]  #: of each layer after the window: (h, c) of an LSTM, (h,) of a GRU
@@ -95,6 +125,18 @@ class LanguageModel(nn.Module):
         config: sizes and dropouts.
         generator: source of randomness for the initial weights: embedding uniform in +-0.1, softmax bias 0, layers
             as `RecurrentLayer` says; None takes torch's global one.
+
+    Example:
+        A window may be read in two parts, if the state goes from one to the next:
+
+        >>> import torch
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=50, embedding_size=8, hidden_size=12)).eval()
+        >>> tokens = torch.arange(20).view(10, 2)
+        >>> first = model(tokens[:4])
+        >>> second = model(tokens[4:], first.states)
+        >>> torch.allclose(torch.cat([first.logits, second.logits]), model(tokens).logits, atol=1e-6)
+        True
     """
 
     def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
@@ -115,7 +157,11 @@ class LanguageModel(nn.Module):
                 nn.init.uniform_(parameter, -config.init_range, config.init_range, generator=generator)
 
     def initial_states(self, batch_size: int) -> list[State]:
-        """Zero states, one a layer, on the model's device."""
+        """Zero states, one a layer, on the model's device.
+
+        Args:
+            batch_size: sequences side by side.
+        """
         return [cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers]
 
     def forward(
@@ -123,10 +169,15 @@ class LanguageModel(nn.Module):
     ) -> Output:
         """Read a window and predict the next word at each of its positions.
 
+        Merity et al. 2017, sections 2 and 4; every mask is drawn anew for the window, in training only.
+
         Args:
             tokens: (seq_len, batch) token ids.
             states: of each layer before the window; None begins with zeros.
             generator: source of randomness for the masks, on the model's device.
+
+        Returns:
+            the prediction, the states after the window, and the last layer's output before and after dropout.
 
         Raises:
             ValueError: tokens is not (seq_len, batch), or empty.
@@ -157,7 +208,19 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: (seq_len, batch, vocab_size).
-        targets: (seq_len, batch).
+        targets: (seq_len, batch), token ids.
+
+    Returns:
+        a scalar.
+
+    Example:
+        Who knows nothing has the vocabulary's size as perplexity:
+
+        >>> import torch
+        >>> from awdlib.model import cross_entropy
+        >>> loss = cross_entropy(torch.zeros(7, 2, 1000), torch.arange(14).view(7, 2))
+        >>> round(loss.exp().item())
+        1000
     """
     return F.cross_entropy(at_least_single(logits).flatten(0, 1), targets.flatten())
 
@@ -165,17 +228,56 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def penalties(output: Output, ar_weight: float, tar_weight: float) -> Tensor:
     """AR on the dropped and TAR on the raw output of the last layer: what training adds to the cross entropy.
 
+    Merity et al. 2017, section 4.6; the mean over all elements, as in the original code, where the paper has norms.
     Computed in at least single precision, whatever the layers ran in.
+
+    Args:
+        output: of a forward pass.
+        ar_weight: alpha of the paper.
+        tar_weight: beta of the paper.
+
+    Returns:
+        a scalar.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.model import Output, penalties
+        >>> raw, dropped = torch.tensor([1.0, 3.0]).view(2, 1, 1), torch.tensor([2.0, 0.0]).view(2, 1, 1)
+        >>> output = Output(torch.zeros(2, 1, 5), [], raw_output=raw, dropped_output=dropped)
+        >>> penalties(output, ar_weight=1.0, tar_weight=10.0).item()  # (2² + 0²) / 2 + 10 (3 - 1)²
+        42.0
     """
     ar = activation_regularization(at_least_single(output.dropped_output), ar_weight)
     return ar + temporal_activation_regularization(at_least_single(output.raw_output), tar_weight)
 
 
 def at_least_single(x: Tensor) -> Tensor:
-    """x in single precision where it is in half; otherwise x itself."""
+    """x in single precision where it is in half; otherwise x itself.
+
+    Args:
+        x: any shape.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.model import at_least_single
+        >>> [at_least_single(torch.ones(1, dtype=dtype)).dtype for dtype in (torch.bfloat16, torch.float64)]
+        [torch.float32, torch.float64]
+    """
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def detach(states: Sequence[State]) -> list[State]:
-    """The same states with their history cut off: where truncated backpropagation stops."""
+    """The same states with their history cut off: where truncated backpropagation stops.
+
+    Args:
+        states: of each layer.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.model import detach
+        >>> h = torch.ones(1, 3, requires_grad=True) * 2
+        >>> ((cut,),) = detach([(h,)])
+        >>> h.requires_grad, cut.requires_grad, torch.equal(h, cut)
+        (True, False, True)
+    """
     return [tuple(part.detach() for part in state) for state in states]

@@ -22,6 +22,13 @@ def is_triggered(history: list[float], patience: int) -> bool:
     Args:
         history: validation losses in order, the newest last.
         patience: n of the paper: how many of the latest checks are left out of the comparison.
+
+    Example:
+        Worse than the best of long ago fires; worse than only the latest few does not:
+
+        >>> from awdlib.ntasgd import is_triggered
+        >>> is_triggered([5.0, 4.0, 3.9, 3.8, 4.1], patience=2), is_triggered([5.0, 4.0, 3.9, 3.8, 3.95], patience=2)
+        (True, False)
     """
     return len(history) > patience + 1 and history[-1] > min(history[: -patience - 1])
 
@@ -35,6 +42,13 @@ def count_triggers(losses: list[float], patience: int) -> int:
     Args:
         losses: validation losses in order.
         patience: see `is_triggered`.
+
+    Example:
+        A loss that rises from its second check on. After each firing two checks pass before the next can come:
+
+        >>> from awdlib.ntasgd import count_triggers
+        >>> [count_triggers([4.0, 4.1, 4.2, 4.3, 4.4][:seen], patience=0) for seen in range(1, 6)]
+        [0, 1, 1, 2, 2]
     """
     fired, begin = 0, 0
     for end in range(1, len(losses) + 1):
@@ -61,6 +75,23 @@ class NTASGD(Optimizer):
 
     Raises:
         ValueError: a value is out of range.
+
+    Example:
+        Four steps along a gradient of 1. The average is the mean of the iterates, the first one included:
+
+        >>> import torch
+        >>> from awdlib.ntasgd import NTASGD
+        >>> weight = torch.nn.Parameter(torch.tensor(10.0))
+        >>> optimizer = NTASGD([weight], lr=1.0)
+        >>> optimizer.start_averaging()
+        >>> for _ in range(4):
+        ...     weight.grad = torch.tensor(1.0)
+        ...     optimizer.step()
+        >>> with optimizer.averaged():
+        ...     print(weight.item())  # of 10, 9, 8, 7 and 6
+        8.0
+        >>> weight.item()
+        6.0
     """
 
     def __init__(self, params: Iterable[Any], lr: float, *, weight_decay: float = 0.0, patience: int = 5) -> None:
@@ -78,12 +109,15 @@ class NTASGD(Optimizer):
 
     @property
     def averaging(self) -> bool:
-        """Whether averaging has begun."""
+        """Whether averaging has begun, and so whether `averaged` changes anything."""
         return self.iterates_averaged > 0
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """w <- w - lr (gradient + weight_decay w); once averaging has begun, also update the mean.
+
+        Args:
+            closure: torch's optimizers take one; this one does not call it.
 
         Raises:
             RuntimeError: called while the average is in place of the iterate.
@@ -160,7 +194,11 @@ class NTASGD(Optimizer):
         return super().state_dict() | {"history": list(self.history), "iterates_averaged": self.iterates_averaged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Args:
+            state_dict: of an optimizer over parameters of the same shapes.
+        """
         super().load_state_dict(state_dict)
         self.history = list(state_dict["history"])
         self.iterates_averaged = state_dict["iterates_averaged"]

@@ -16,6 +16,15 @@ def activation_regularization(dropped_output: Tensor, weight: float) -> Tensor:
 
     Returns:
         a scalar to be added to the loss.
+
+    Example:
+        Twice as large an output costs four times as much:
+
+        >>> import torch
+        >>> from awdlib.penalties import activation_regularization
+        >>> output = torch.tensor([3.0, 4.0]).view(1, 1, 2)
+        >>> activation_regularization(output, 2.0).item(), activation_regularization(2 * output, 2.0).item()
+        (25.0, 100.0)
     """
     return weight * dropped_output.square().mean()
 
@@ -31,6 +40,15 @@ def temporal_activation_regularization(raw_output: Tensor, weight: float) -> Ten
 
     Returns:
         a scalar to be added to the loss.
+
+    Example:
+        A large output that stands still costs nothing:
+
+        >>> import torch
+        >>> from awdlib.penalties import temporal_activation_regularization
+        >>> still, moving = torch.full((4, 1, 1), 9.0), torch.tensor([0.0, 1.0, 3.0, 6.0]).view(4, 1, 1)
+        >>> [round(temporal_activation_regularization(x, 1.0).item(), 3) for x in (still, moving)]
+        [0.0, 4.667]
     """
     if len(raw_output) < 2:
         return raw_output.new_zeros(())

@@ -17,7 +17,7 @@ from awdlib.dropout import require_probability, weight_dropout
 # instead costs well under a tenth of a millisecond; the warning about it would come with every run.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk of memory")
 
-State = tuple[Tensor, ...]  # LSTM: (h, c); GRU: (h,); each (batch, hidden_size)
+State = tuple[Tensor, ...]  #: (h, c) of an LSTM, (h,) of a GRU; each (batch, hidden_size)
 
 
 def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> State:
@@ -33,6 +33,18 @@ def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bia
 
     Returns:
         the new h and c, each (batch, hidden_size).
+
+    Example:
+        Step after step it is torch's own LSTM:
+
+        >>> import torch
+        >>> from awdlib.recurrent import lstm_step
+        >>> lstm, x = torch.nn.LSTM(5, 7), torch.ones(4, 3, 5)
+        >>> state = torch.zeros(3, 7), torch.zeros(3, 7)
+        >>> for x_t in x:
+        ...     state = lstm_step(x_t, state, *lstm.parameters())
+        >>> torch.allclose(state[0], lstm(x)[0][-1], atol=1e-6)
+        True
     """
     h, c = state
     gates = x @ weight_ih.t() + bias_ih + h @ weight_hh.t() + bias_hh  # (batch, 4 * hidden_size)
@@ -57,6 +69,18 @@ def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias
 
     Returns:
         the new h, (batch, hidden_size), in a tuple.
+
+    Example:
+        Step after step it is torch's own GRU:
+
+        >>> import torch
+        >>> from awdlib.recurrent import gru_step
+        >>> gru, x = torch.nn.GRU(5, 7), torch.ones(4, 3, 5)
+        >>> state = (torch.zeros(3, 7),)
+        >>> for x_t in x:
+        ...     state = gru_step(x_t, state, *gru.parameters())
+        >>> torch.allclose(state[0], gru(x)[0][-1], atol=1e-6)
+        True
     """
     (h,) = state
     r_x, z_x, n_x = (x @ weight_ih.t() + bias_ih).chunk(3, dim=1)
@@ -72,8 +96,8 @@ class RecurrentLayer(nn.Module, ABC):
 
     Merity et al. 2017, section 2. The raw ``weight_hh`` is the parameter; each training forward multiplies it with a
     fresh mask, and the gradient flows back through that product. Biases and ``weight_ih`` are never dropped. In
-    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. Use `LSTMLayer`
-    or `GRULayer`.
+    evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. The original code masks the same
+    matrix, also once a window. Use `LSTMLayer` or `GRULayer`.
 
     Args:
         input_size: features of the input.
@@ -83,6 +107,19 @@ class RecurrentLayer(nn.Module, ABC):
 
     Raises:
         ValueError: weight_dropout is outside [0, 1).
+
+    Example:
+        From a zero state the first step does not see the dropped weights; the later ones do, and only in training:
+
+        >>> import torch
+        >>> from awdlib.recurrent import LSTMLayer
+        >>> layer, x = LSTMLayer(5, 40, weight_dropout=0.5), torch.ones(4, 1, 5)
+        >>> (first, _), (second, _) = layer(x, layer.initial_state(1)), layer(x, layer.initial_state(1))
+        >>> torch.equal(first[0], second[0]), torch.equal(first[1:], second[1:])
+        (True, False)
+        >>> layer = layer.eval()
+        >>> torch.equal(layer(x, layer.initial_state(1))[0], layer(x, layer.initial_state(1))[0])
+        True
     """
 
     gates: int  #: blocks of hidden_size rows in the weights
@@ -108,7 +145,14 @@ class RecurrentLayer(nn.Module, ABC):
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
     def initial_state(self, batch_size: int) -> State:
-        """Zeros, on the layer's device."""
+        """Zeros, on the layer's device.
+
+        Args:
+            batch_size: sequences side by side.
+
+        Returns:
+            as many parts as the cell has, each (batch_size, hidden_size).
+        """
         return tuple(self.weight_hh.new_zeros(batch_size, self.hidden_size) for _ in range(self.parts))
 
     def forward(self, x: Tensor, state: State, *, generator: torch.Generator | None = None) -> tuple[Tensor, State]:
@@ -129,14 +173,39 @@ class RecurrentLayer(nn.Module, ABC):
 
     @abstractmethod
     def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
-        """torch's function for a whole window: the outputs, then each part of the state."""
+        """torch's function for a whole window.
+
+        Args:
+            x: (seq_len, batch, input_size).
+            state: each part (1, batch, hidden_size).
+            weights: weight_ih, the masked weight_hh, bias_ih, bias_hh.
+
+        Returns:
+            the outputs, then each part of the state.
+        """
 
     def extra_repr(self) -> str:
+        """What ``print(layer)`` says of it."""
         return f"{self.input_size}, {self.hidden_size}, weight_dropout={self.weight_dropout}"
 
 
 class LSTMLayer(RecurrentLayer):
-    """An LSTM layer with weight drop; its state is (h, c). See `RecurrentLayer`."""
+    """An LSTM layer with weight drop; its state is (h, c). See `RecurrentLayer`.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: features of the output and of the state.
+        weight_dropout: probability of dropping an entry of weight_hh, in [0, 1).
+        generator: source of randomness for the initial weights.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.recurrent import LSTMLayer
+        >>> layer = LSTMLayer(5, 7, weight_dropout=0.5)
+        >>> output, (h, c) = layer(torch.ones(4, 3, 5), layer.initial_state(3))
+        >>> output.shape, torch.equal(output[-1], h)
+        (torch.Size([4, 3, 7]), True)
+    """
 
     gates, parts = 4, 2
 
@@ -145,7 +214,21 @@ class LSTMLayer(RecurrentLayer):
 
 
 class GRULayer(RecurrentLayer):
-    """A GRU layer with weight drop; its state is (h,). See `RecurrentLayer`."""
+    """A GRU layer with weight drop; its state is (h,). See `RecurrentLayer`.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: features of the output and of the state.
+        weight_dropout: probability of dropping an entry of weight_hh, in [0, 1).
+        generator: source of randomness for the initial weights.
+
+    Example:
+        Three blocks of weights where an LSTM has four:
+
+        >>> from awdlib.recurrent import GRULayer, LSTMLayer
+        >>> [sum(weight.numel() for weight in layer(6, 8).parameters()) for layer in (GRULayer, LSTMLayer)]
+        [384, 512]
+    """
 
     gates, parts = 3, 1
 
@@ -153,5 +236,12 @@ class GRULayer(RecurrentLayer):
         return torch.gru(x, state[0], weights, True, 1, 0.0, self.training, False, False)
 
 
+#: `LSTMLayer` and `GRULayer` by the name of the cell.
+#:
+#: :meta hide-value:
 LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+
+#: `lstm_step` and `gru_step` by the name of the cell.
+#:
+#: :meta hide-value:
 STEPS = {"lstm": lstm_step, "gru": gru_step}

@@ -4,13 +4,13 @@ A toy language is a hidden Markov model with words on its arcs. Its hidden state
 s); an arc leaves state s, emits a word of some class, and arrives at state s'. No model sees z or s, so the best
 possible prediction of the next word weighs every pair by its probability given the words so far. That weighing is
 the forward algorithm (Rabiner 1989, *A tutorial on hidden Markov models*, section III A). With the belief
-b(z, s) = p(z, s | w_1 .. w_t), one step is
+``b(z, s) = p(z, s | w_1 .. w_t)``, one step is::
 
     flow(z, a)  =  b(z, source of a) · p(a) · p(w | class of a, z)      for each arc a that can emit w = w_{t+1}
     p(w | w_1 .. w_t)  =  sum of flow over z and a
     b'(z, s')   =  sum of flow(z, a) over the arcs a into s',  divided by p(w | w_1 .. w_t)
 
-Recurring names come from an urn whose contents are visible words (``NameUrn``), so p(name) needs no weighing. Nothing
+Recurring names come from an urn whose contents are visible words (`NameUrn`), so p(name) needs no weighing. Nothing
 here is approximate. The probability *given* the hidden state is higher, since the generator knows what no model sees:
 its perplexity is not the floor.
 """
@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 
-EOS = "<eos>"
+EOS = "<eos>"  #: the word that ends a sentence; after another one, the document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,25 @@ class Arcs:
     Args:
         states: names of the grammatical states; ``"document"`` (a document begins) is among them.
         classes: names of the word classes.
-        source, destination: numbers of states, int ``[arcs]``.
+        source: number of the state that each arc leaves, int ``[arcs]``.
+        destination: number of the state at which it arrives, int ``[arcs]``.
         word_class: numbers of classes, int ``[arcs]``.
         probability: p(arc | its source), ``[arcs]``; sums to one over the arcs that leave a state.
+
+    Example:
+        A grammar that sings until a coin says stop:
+
+        >>> from awdlib.toy_floor import Arcs
+        >>> arcs = Arcs.from_grammar('''
+        ...     document  1.0 sing
+        ...     sing      0.75 la sing | 0.25 <eos> document
+        ... ''')
+        >>> for source, word, p, destination in zip(arcs.source, arcs.word_class, arcs.probability, arcs.destination):
+        ...     print(arcs.states[source], "writes", arcs.classes[word], p, "and goes to", arcs.states[destination])
+        document writes la 0.75 and goes to sing
+        document writes <eos> 0.25 and goes to document
+        sing writes la 0.75 and goes to sing
+        sing writes <eos> 0.25 and goes to document
     """
 
     states: Sequence[str]
@@ -47,7 +63,13 @@ class Arcs:
 
     @classmethod
     def from_grammar(cls, grammar: str) -> "Arcs":
-        """Read a grammar's text (``awdlib.toy_language`` explains it); moves that write nothing are followed through.
+        """Read a grammar's text (`awdlib.toy_language` explains it); moves that write nothing are followed through.
+
+        Args:
+            grammar: a line a state.
+
+        Returns:
+            the arcs; state 0 is ``"document"``.
 
         Raises:
             ValueError: the probabilities of a state do not sum to one, or a state has no line.
@@ -105,6 +127,21 @@ class NameUrn:
 
     With probability alpha / (alpha + n) the next name is drawn from ``base``, else it is one of the n names already
     seen in this document, each occurrence being equally likely.
+
+    Args:
+        base: name -> probability; they sum to one.
+        alpha: how readily new names come.
+        seen: the names of this document so far, in order.
+        counts: the same, counted.
+
+    Example:
+        A name that was seen is the likelier one from then on, and a new document forgets it:
+
+        >>> from awdlib.toy_floor import NameUrn
+        >>> urn = NameUrn({"anna": 0.5, "ida": 0.5}, alpha=1.0)
+        >>> urn.add("anna")
+        >>> urn.probability("anna"), urn.probability("ida"), urn.empty().probability("anna")
+        (0.75, 0.25, 0.5)
     """
 
     base: dict[str, float]
@@ -113,11 +150,19 @@ class NameUrn:
     counts: Counter = field(default_factory=Counter)
 
     def probability(self, name: str) -> float:
-        """p(the next name is ``name`` | the names seen)."""
+        """p(the next name is ``name`` | the names seen).
+
+        Args:
+            name: one of ``base``.
+        """
         return (self.alpha * self.base[name] + self.counts[name]) / (self.alpha + len(self.seen))
 
     def add(self, name: str) -> None:
-        """Note that ``name`` was seen once more."""
+        """Note that a name was seen once more.
+
+        Args:
+            name: one of ``base``.
+        """
         self.seen.append(name)
         self.counts[name] += 1
 
@@ -135,6 +180,19 @@ class ExactPredictor:
         arcs: the grammar.
         emission: p(word | topic, class), ``[topics, classes, words]``; the row of the class ``"name"`` is ignored.
         names: an empty urn, which gives p(name) for the class ``"name"``.
+
+    Example:
+        A coin that is fair, or has two heads. Before it is tossed nobody knows which; each head makes it likelier that
+        there is no other side. (Half of the probability is the end's.)
+
+        >>> import numpy as np
+        >>> from awdlib.toy_floor import Arcs, ExactPredictor, NameUrn
+        >>> arcs = Arcs.from_grammar("document 1.0 toss\\ntoss 0.5 coin toss | 0.5 <eos> document")
+        >>> fair, loaded = [[1, 0, 0], [0, 0.5, 0.5]], [[1, 0, 0], [0, 1, 0]]
+        >>> words, prior = ["<eos>", "heads", "tails"], np.array([0.5, 0.5])
+        >>> predictor = ExactPredictor(words, prior, arcs, np.array([fair, loaded]), NameUrn({}, alpha=1.0))
+        >>> [round(predictor.next_word_probabilities(["heads"] * n)[1], 3).item() for n in (0, 1, 2, 9)]
+        [0.375, 0.417, 0.45, 0.5]
     """
 
     def __init__(
@@ -180,6 +238,9 @@ class ExactPredictor:
     def log_probabilities(self, words: Sequence[str]) -> np.ndarray:
         """ln p(w_t | all words before w_t), in nats, for every word of a text that begins with a document.
 
+        Args:
+            words: the text; its end may be anywhere.
+
         Returns:
             ``[len(words)]``.
 
@@ -195,8 +256,14 @@ class ExactPredictor:
 
         The first word of a stream is never a target: a model reads it before it predicts anything.
 
+        Args:
+            words: the text, from the start of a document.
+
+        Returns:
+            a perplexity, at least 1.
+
         Raises:
-            ValueError: fewer than two words, or as for ``log_probabilities``.
+            ValueError: fewer than two words, or as for `log_probabilities`.
         """
         if len(words) < 2:
             raise ValueError(f"words has length {len(words)}: a floor needs at least 2 (the first is not predicted)")

@@ -7,10 +7,10 @@
   rarely, from any topic's. Topics share words too (the sea and the mountain have ropes). So a word hints at the
   topic, strongly or not at all, and never settles it. Within a list the r-th word has a probability proportional to
   1/r (Zipf).
-- an urn of *names* that recur (``awdlib.toy_floor.NameUrn``): the more often a name was seen in this document, the
+- an urn of *names* that recur (`NameUrn`): the more often a name was seen in this document, the
   likelier it returns. This is what a cache can learn and a fixed model cannot.
 
-**How a sentence is made.** ``GRAMMAR`` (``data/toy/grammar.txt``) is a finite-state machine. Its line
+**How a sentence is made.** `GRAMMAR` (``data/toy/grammar.txt``) is a finite-state machine. Its line ::
 
     after_subject.N   0.35 that relative.N | 0.65 predicate.N
 
@@ -44,37 +44,53 @@ import numpy as np
 from awdlib.bundled import bundled
 from awdlib.toy_floor import EOS, Arcs, ExactPredictor, NameUrn
 
-SEED = 1
-SPLIT_TOKENS = {"train": 60_000, "valid": 10_000, "test": 10_000}
+SEED = 1  #: of the text that ships with the project
+SPLIT_TOKENS = {"train": 60_000, "valid": 10_000, "test": 10_000}  #: words to draw at least, <eos> included
 
+#: The grammar that ships with the project, in the form that this module explains.
+#:
+#: :meta hide-value:
 GRAMMAR = bundled("toy/grammar.txt").read_text(encoding="utf-8")
 
-NOUNS = ("being", "thing")
-VERBS = ("verb", "move", "say", "tell")
+NOUNS = ("being", "thing")  #: classes of nouns: listed in the singular, the plural is made
+VERBS = ("verb", "move", "say", "tell")  #: classes of verbs: listed in the plural, the third person is made
 
 
 class Step(NamedTuple):
-    """One word of a derivation, with what the generator knew: the topic, and the state that wrote it."""
+    """One word of what `ToyLanguage.derive` wrote, with what only the generator knew."""
 
-    word: str
-    word_class: str
-    state: str
-    topic: str
+    word: str  #: as it is written
+    word_class: str  #: what it was drawn from
+    state: str  #: the grammatical state that wrote it
+    topic: str  #: of the document
 
 
 class ToyLanguage(ExactPredictor):
-    """A toy language: it writes text, and predicts text as well as can be (``ExactPredictor``).
+    """A toy language: it writes text, and predicts text as well as can be (`ExactPredictor`).
 
     Args:
         lexicon: lists of words, each in order of falling probability: ``topics`` (topic → class → words), ``general``
             (class → words), ``closed`` (class → words, the same in every topic), ``names``, ``irregular_plurals``.
-        grammar: lines of the form shown in this module's docstring.
+        grammar: lines of the form that this module's introduction shows.
         topic_share: the probability that an open-class word comes from its topic's own list.
         leak: the probability that it comes from any topic's list; the rest is the general list's.
-        name_alpha: how readily new names come, alpha of ``NameUrn``.
+        name_alpha: how readily new names come, alpha of `NameUrn`.
 
     Raises:
         ValueError: a name is also another word, or the probabilities of a state do not sum to one.
+
+    Example:
+        Two topics with a noun each, and one that they share. The first "sails" settles the topic:
+
+        >>> from awdlib.toy_language import ToyLanguage
+        >>> topics = {"sea": {"thing": ["sail"]}, "farm": {"thing": ["plough"]}}
+        >>> lists = {"general": {"thing": ["day"]}, "closed": {}, "names": ["ida"], "irregular_plurals": {}}
+        >>> grammar = "document 1.0 go\\ngo 0.5 thing.many go | 0.5 <eos> document"
+        >>> language = ToyLanguage({"topics": topics, **lists}, grammar, topic_share=0.8, leak=0.0)
+        >>> for prefix in ([], ["sails"]):
+        ...     print(dict(zip(language.vocabulary, language.next_word_probabilities(prefix).round(3).tolist())))
+        {'<eos>': 0.5, 'days': 0.1, 'ida': 0.0, 'ploughs': 0.2, 'sails': 0.2}
+        {'<eos>': 0.5, 'days': 0.1, 'ida': 0.0, 'ploughs': 0.0, 'sails': 0.4}
     """
 
     def __init__(
@@ -105,10 +121,19 @@ class ToyLanguage(ExactPredictor):
         return [step.word for step in self.derive(rng, tokens)]
 
     def derive(self, rng: np.random.Generator, tokens: int) -> list[Step]:
-        """As ``sample``, each word with the hidden state it was drawn from.
+        """As `sample`, each word with the hidden state it was drawn from.
 
         Raises:
             ValueError: ``tokens`` is less than 1.
+
+        Example:
+            A document has one topic, and its end is visible:
+
+            >>> import numpy as np
+            >>> from awdlib.toy_language import toy_language
+            >>> steps = toy_language().derive(np.random.default_rng(0), tokens=1)
+            >>> len({step.topic for step in steps}), [step.word for step in steps[-2:]]
+            (1, ['<eos>', '<eos>'])
         """
         if tokens < 1:
             raise ValueError(f"tokens is {tokens}: ask for at least 1")
@@ -135,25 +160,67 @@ class ToyLanguage(ExactPredictor):
 
 
 def toy_language() -> ToyLanguage:
-    """The toy language of the book: ``GRAMMAR`` over the words of ``data/toy/lexicon.json``."""
+    """The toy language of the book: `GRAMMAR` over the words of ``data/toy/lexicon.json``.
+
+    Example:
+        The verb agrees with its subject across a clause, and the best possible prediction knows it:
+
+        >>> from awdlib.toy_language import toy_language
+        >>> language = toy_language()
+        >>> words = "the sailor that the hungry gulls near the harbour follow".split()
+        >>> p = language.next_word_probabilities(words)
+        >>> p[language.index["hoists"]].round(3).item(), p[language.index["hoist"]].item()
+        (0.139, 0.0)
+    """
     return ToyLanguage(json.loads((bundled("toy") / "lexicon.json").read_text(encoding="utf-8")))
 
 
 def to_text(words: Sequence[str]) -> str:
-    """Words as the text of a file: each ``<eos>`` becomes the end of a line."""
+    """Words as the text of a file: each ``<eos>`` becomes the end of a line.
+
+    Args:
+        words: the words in order.
+
+    Example:
+        >>> from awdlib.toy_language import to_text
+        >>> to_text(["anna", "sings", "<eos>", "<eos>"])
+        'anna sings\\n\\n'
+    """
     return "".join("\n" if word == EOS else word + " " for word in words).replace(" \n", "\n")
 
 
 def from_text(text: str) -> list[str]:
-    """The words of a file's text: the inverse of ``to_text``."""
+    """The words of a file's text: the inverse of `to_text`.
+
+    Args:
+        text: lines of words with spaces between.
+
+    Example:
+        >>> from awdlib.toy_language import from_text
+        >>> from_text("anna sings\\n\\n")
+        ['anna', 'sings', '<eos>', '<eos>']
+    """
     return [word for line in text.splitlines() for word in (*line.split(), EOS)]
 
 
 def write(folder: Path, seed: int = SEED) -> dict[str, Any]:
-    """Draw the three splits from one generator and write them, with ``floor.json``, into ``folder``.
+    """Draw the three splits from one generator and write them, with ``floor.json``, into a folder.
+
+    Args:
+        folder: an existing folder.
+        seed: of the generator.
 
     Returns:
-        What ``floor.json`` holds: the exact floor (a perplexity) of each split, and how it was made.
+        what ``floor.json`` holds: the exact floor (a perplexity) of each split, and how it was made.
+
+    Example:
+        What it returned when it wrote the files that ship with the project:
+
+        >>> import json
+        >>> from awdlib.bundled import bundled
+        >>> record = json.loads(bundled("toy/floor.json").read_text())
+        >>> record["seed"], record["tokens"]["train"], round(record["floor"]["test"], 2)
+        (1, 60237, 15.8)
     """
     language, rng = toy_language(), np.random.default_rng(seed)
     splits = {name: language.sample(rng, tokens) for name, tokens in SPLIT_TOKENS.items()}
@@ -174,12 +241,31 @@ def write(folder: Path, seed: int = SEED) -> dict[str, Any]:
 
 
 def plural(noun: str, irregular: Mapping[str, str]) -> str:
-    """The plural of a noun: its entry in ``irregular``, else by the rule of ``third_person``."""
+    """The plural of a noun, by the rule of `third_person` unless it is irregular.
+
+    Args:
+        noun: in the singular.
+        irregular: singular -> plural of the nouns that have one of their own.
+
+    Example:
+        >>> from awdlib.toy_language import plural
+        >>> plural("gull", {}), plural("sheep", {"sheep": "sheep"})
+        ('gulls', 'sheep')
+    """
     return irregular.get(noun, third_person(noun))
 
 
 def third_person(verb: str) -> str:
-    """ "sail" → "sails", "catch" → "catches", "carry" → "carries"."""
+    """The third person singular of a verb.
+
+    Args:
+        verb: as it is written after "they".
+
+    Example:
+        >>> from awdlib.toy_language import third_person
+        >>> [third_person(verb) for verb in ("sail", "catch", "carry", "play")]
+        ['sails', 'catches', 'carries', 'plays']
+    """
     if verb.endswith("y") and verb[-2] not in "aeiou":
         return verb[:-1] + "ies"
     return verb + ("es" if verb.endswith(("s", "x", "z", "ch", "sh", "o")) else "s")
@@ -254,7 +340,18 @@ def _write_atomically(path: Path, text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: ``--write FOLDER`` regenerates the files of ``data/toy``."""
+    """The command line: ``--write FOLDER`` regenerates the files of ``data/toy``.
+
+    Args:
+        arguments: of the command line; None takes the program's own.
+
+    Example:
+        >>> from awdlib.toy_language import main
+        >>> main(["--write", "no/such/folder"])
+        Traceback (most recent call last):
+            ...
+        SystemExit: 2
+    """
     parser = argparse.ArgumentParser(prog="python -m awdlib.toy_language", description="Regenerate the toy language.")
     parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="an existing folder: data/toy")
     parser.add_argument("--seed", type=int, default=SEED)

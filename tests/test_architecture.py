@@ -86,9 +86,11 @@ def test_importing_the_library_imports_nothing_heavy():
 def test_files_and_functions_stay_short():
     for _, path in modules():
         text = path.read_text(encoding="utf-8")
-        assert text.count("\n") <= 300, f"{path.name} is too long to be read in one go"
-        for node in ast.walk(ast.parse(text)):
+        tree = ast.parse(text)
+        documented = [n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef)]
+        told = {node: (ast.get_docstring(node, clean=False) or "").count("\n") for node in documented}
+        assert text.count("\n") - sum(told.values()) <= 250, f"{path.name} is too long to be read in one go"
+        for node in documented:
             if isinstance(node, ast.FunctionDef):
-                docstring = ast.get_docstring(node, clean=False) or ""
-                own = node.end_lineno - node.lineno - docstring.count("\n")
+                own = node.end_lineno - node.lineno - told[node]
                 assert own <= 45, f"{path.name}: {node.name} takes {own} lines"

@@ -21,7 +21,7 @@ from awdlib.figures import style
 
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PAGES = sorted(page.relative_to(SITE).as_posix() for page in SITE.glob("book/*.html"))
+PAGES = sorted(page.relative_to(SITE).as_posix() for page in SITE.glob("book/**/*.html"))
 INTERACTIVE = [name for name in PAGES if 'class="explorable"' in (SITE / name).read_text(encoding="utf-8")]
 WAIT = 60_000  # milliseconds; a limit, not a pause
 

@@ -13,8 +13,15 @@ from awdlib.cli.training import INTERRUPTED
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    """Run one command.
+
+    Args:
+        arguments: of the command line; None takes the program's own.
+
+    Returns:
+        the exit status.
+    """
+    options = build_parser().parse_args(arguments)
     try:
         return options.command(options)
     except (ValueError, OSError) as error:
@@ -34,7 +41,8 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"awdlib: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the page of the command line in the book is made from it."""
     parser = _OneLineParser(prog="python -m awdlib", description="AWD-LSTM, piece by piece.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (training, evaluating, generating, comparing):

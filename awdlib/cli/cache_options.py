@@ -8,11 +8,15 @@ from pathlib import Path
 from awdlib.cache import CacheConfig
 
 TUNED = "cache.json"  #: what tune-cache leaves in a run's folder
-OPTIONS = {"window": "--window", "flatness": "--theta", "weight": "--lambda"}
+OPTIONS = {"window": "--window", "flatness": "--theta", "weight": "--lambda"}  #: field of `CacheConfig` -> its option
 
 
 def add_cache_options(command: argparse.ArgumentParser) -> None:
-    """Add them; where they are left out, tuned values count, else the defaults."""
+    """Add them; where they are left out, tuned values count, else the defaults.
+
+    Args:
+        command: the parser of a command that takes a run.
+    """
     command.add_argument("--cache", action="store_true", help="mix in the continuous cache")
     command.add_argument("--window", type=int, help="positions that the cache remembers")
     command.add_argument("--theta", type=float, dest="flatness", help="how much likeness of the states counts")
@@ -21,6 +25,9 @@ def add_cache_options(command: argparse.ArgumentParser) -> None:
 
 def cache_settings(options: argparse.Namespace) -> CacheConfig | None:
     """What the options say, over what ``tune-cache`` left in the run's folder, over the defaults; None without cache.
+
+    Args:
+        options: as parsed.
 
     Raises:
         ValueError: a setting without --cache, or out of range.

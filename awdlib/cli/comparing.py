@@ -17,7 +17,11 @@ from awdlib.runs import Run, read_record
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add this module's commands to the parser."""
+    """Add this module's commands to the parser.
+
+    Args:
+        commands: the parser's commands so far.
+    """
     command = commands.add_parser(
         "ablate", help="leave out each part in turn", description="The paper's ablation; run again to go on with it."
     )

@@ -16,17 +16,21 @@ from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel
 from awdlib.runs import load_best, read_record
 
-THETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
-COLUMNS = 10  # tuning reads the validation text in this many streams, each with a cache of its own
+THETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)  #: what tune-cache tries unless told
+COLUMNS = 10  #: tuning reads the validation text in this many streams, each with a cache of its own
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add this module's commands to the parser."""
+    """Add this module's commands to the parser.
+
+    Args:
+        commands: the parser's commands so far.
+    """
     command = commands.add_parser("evaluate", help="perplexity of a run's best weights")
     command.set_defaults(command=_evaluate)
     _add_common(command)
     command.add_argument("--split", choices=("valid", "test"), default="test")
-    command.add_argument("--batch-size", type=int, default=1, help="columns; 1 is exact, more is faster")
+    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="columns; 1 is exact, more is faster")
     add_cache_options(command)
     command.add_argument("--only-when-full", action="store_true", help="no cache until its window is full")
 

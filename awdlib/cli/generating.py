@@ -14,7 +14,11 @@ from awdlib.runs import load_best, read_record
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add this module's commands to the parser."""
+    """Add this module's commands to the parser.
+
+    Args:
+        commands: the parser's commands so far.
+    """
     command = commands.add_parser("generate", help="text written by a run's best weights")
     command.set_defaults(command=_generate)
     command.add_argument("run", type=Path, help="a run's folder")

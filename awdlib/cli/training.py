@@ -21,11 +21,15 @@ from awdlib.settings import apply_settings, suggest
 from awdlib.training import EpochRecord, Training, start
 from awdlib.training_config import TrainConfig, finetuning
 
-INTERRUPTED = 130
+INTERRUPTED = 130  #: exit status of a run that Ctrl-C has ended
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add this module's commands to the parser."""
+    """Add this module's commands to the parser.
+
+    Args:
+        commands: the parser's commands so far.
+    """
     command = commands.add_parser("train", help="train a model", description="Train a model into a run's folder.")
     command.set_defaults(command=_train)
     command.add_argument("--preset", required=True, help="a name that 'presets' lists")
@@ -37,7 +41,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a setting")
-    command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
+    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
 
     command = commands.add_parser("finetune", help="fine-tune a finished run into a new one")
     command.set_defaults(command=_finetune)
@@ -47,7 +51,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--data", type=Path, help="folder that holds the corpus")
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
-    command.add_argument("--checkpoint-minutes", type=float, default=3.0, help="between checkpoints in an epoch")
+    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
 
     command = commands.add_parser("presets", help="list the presets")
     command.set_defaults(command=_presets)
@@ -82,7 +86,14 @@ def _finetune(options: argparse.Namespace) -> int:
 
 
 def follow(run: Run) -> int:
-    """Train a run to its end in front of the user; returns the exit status."""
+    """Train a run to its end in front of the user.
+
+    Args:
+        run: fresh, or resumed.
+
+    Returns:
+        the exit status.
+    """
     introduce(run)
     with interrupts() as interrupted:
         finished = consume(run, interrupted)
@@ -100,7 +111,14 @@ def follow(run: Run) -> int:
 
 
 def chosen_preset(options: argparse.Namespace) -> Preset:
-    """The preset named, with the settings of the command line."""
+    """The preset named, with the settings of the command line.
+
+    Args:
+        options: as parsed.
+
+    Raises:
+        ValueError: there is no such preset, or a setting does not fit.
+    """
     if options.preset not in PRESETS:
         raise ValueError(f"there is no preset {options.preset!r}{suggest(options.preset, PRESETS)}")
     preset = PRESETS[options.preset]
@@ -132,7 +150,11 @@ def _goes_on(wanted: bool, folder: Path) -> bool:
 
 
 def introduce(run: Run) -> None:
-    """Say what is about to be trained, on what and where."""
+    """Say what is about to be trained, on what and where.
+
+    Args:
+        run: before its first step.
+    """
     parameters = sum(weight.numel() for weight in run.training.model.parameters())
     corpus = run.corpus
     print(
@@ -142,7 +164,12 @@ def introduce(run: Run) -> None:
 
 
 def consume(run: Run, interrupted: list[int]) -> bool:
-    """Train to the end with a progress bar; False when interrupted."""
+    """Train to the end with a progress bar; False when interrupted.
+
+    Args:
+        run: fresh, or resumed.
+        interrupted: no longer empty once the user wants to stop.
+    """
     bar = _bar(run)
     columns = run.training.config.batch_size
     with bar:

@@ -9,11 +9,25 @@ from torch import Tensor
 from awdlib.contracts import Dropout, Promise, Report, check_locked_dropout, check_mask
 from awdlib.exercises.answers import YOUR_TURN, is_empty
 
-SEQ_LEN, BATCH, FEATURES = 35, 20, 400
+SEQ_LEN, BATCH, FEATURES = 35, 20, 400  #: the window of exercise 1
 
 
 def check_counts(ordinary: int, locked: int) -> Report:
-    """Exercise 1: how many random decisions one window takes, at (35, 20, 400)."""
+    """Exercise 1: how many random decisions one window takes, at (35, 20, 400).
+
+    Args:
+        ordinary: the reader's count under ordinary dropout; ``...`` where there is none yet.
+        locked: the same under locked dropout.
+
+    Example:
+        >>> from awdlib.exercises.dropout_masks import check_counts
+        >>> check_counts(..., ...)
+        your turn: fill in the cell and run it again
+        >>> check_counts(35 * 20 * 400, 35 * 20)
+        ✓ decisions of a window under ordinary dropout
+        ✗ decisions of a window under locked dropout
+            hint: the time steps share, and the features do not
+    """
     if ... in (ordinary, locked):
         return YOUR_TURN
     right = {"ordinary": SEQ_LEN * BATCH * FEATURES, "locked": BATCH * FEATURES}
@@ -41,11 +55,25 @@ def check_counts(ordinary: int, locked: int) -> Report:
     )
 
 
-Noise = Callable[[Tensor, float, bool], float]
+Noise = Callable[[Tensor, float, bool], float]  #: called as ``function(x, p, locked)``
 
 
 def check_noise(function: Noise) -> Report:
-    """Exercise 2: ``function(x, p, locked)``, the standard deviation of the mean over time of a dropped x."""
+    """Exercise 2: ``function(x, p, locked)``, the standard deviation of the mean over time of a dropped x.
+
+    Args:
+        function: the reader's; x is one feature over time, (seq_len,).
+
+    Example:
+        The solution, section *Equation* of the chapter:
+
+        >>> from awdlib.exercises.dropout_masks import check_noise
+        >>> def noise(x, p, locked):
+        ...     squares = x.mean() ** 2 if locked else x.square().mean() / len(x)
+        ...     return (p / (1 - p) * squares) ** 0.5
+        >>> check_noise(noise).kept
+        True
+    """
     if is_empty(function, torch.ones(3), 0.2, True):
         return YOUR_TURN
     cases = {
@@ -83,7 +111,20 @@ def _noise_hint(given: float, right: float, locked: bool) -> str:
 
 
 def check_batch_first(function: Dropout, p: float = 0.5) -> Report:
-    """Exercise 3: locked dropout on x of shape (batch, seq_len, features)."""
+    """Exercise 3: locked dropout on x of shape (batch, seq_len, features).
+
+    Args:
+        function: the reader's, called as ``function(x, p, training)``.
+        p: dropout probability to try.
+
+    Example:
+        The mask of the chapter's ``locked_dropout`` has its 1 in the first dimension, here the sequences':
+
+        >>> from awdlib.dropout import locked_dropout
+        >>> from awdlib.exercises.dropout_masks import check_batch_first
+        >>> check_batch_first(locked_dropout).broken()[:2]
+        ['one decision for all time steps', 'separate decisions for different sequences']
+    """
     if is_empty(function, torch.ones(2, 3, 4), p, True):
         return YOUR_TURN
     axes = {"shared": {1: "time steps"}, "separate": {0: "sequences", 2: "features"}}
@@ -91,7 +132,17 @@ def check_batch_first(function: Dropout, p: float = 0.5) -> Report:
 
 
 def check_module(make: Callable[[float], torch.nn.Module]) -> Report:
-    """Exercise 4: a module made by ``make(p)`` that applies locked dropout according to its own ``training`` flag."""
+    """Exercise 4: a module made by ``make(p)`` that applies locked dropout according to its own ``training`` flag.
+
+    Args:
+        make: the reader's class, or anything that gives such a module.
+
+    Example:
+        >>> from torch.nn import Dropout
+        >>> from awdlib.exercises.dropout_masks import check_module
+        >>> check_module(Dropout).broken()
+        ['one decision for all time steps']
+    """
 
     made: dict[float, torch.nn.Module] = {}
 
