@@ -54,7 +54,7 @@ class NTASGD(Optimizer):
     that very step (torch's acts one step late), and the mean includes the first iterate (torch's leaves it out).
 
     Args:
-        params: parameters or parameter groups.
+        params: parameters or parameter groups; a tensor listed twice in a group (tied weights) counts once.
         lr: learning rate.
         weight_decay: coefficient of plain L2, added to the gradient after any clipping.
         patience: n of the paper: see `is_triggered`.
@@ -92,7 +92,7 @@ class NTASGD(Optimizer):
             raise RuntimeError("step() was called inside averaged(): leave the context first, it restores the iterate")
         self.iterates_averaged += self.averaging
         for group in self.param_groups:
-            for weight in group["params"]:
+            for weight in dict.fromkeys(group["params"]):
                 if weight.grad is not None:
                     direction = weight.grad.add(weight, alpha=group["weight_decay"])
                     weight.sub_(direction, alpha=group["lr"])
@@ -146,8 +146,8 @@ class NTASGD(Optimizer):
             weight.copy_(average)
             average.copy_(held)
 
-    def _weights(self) -> Iterator[Tensor]:
-        return (weight for group in self.param_groups for weight in group["params"])
+    def _weights(self) -> Iterator[Tensor]:  # each once: a second swap would undo the first
+        return (weight for group in self.param_groups for weight in dict.fromkeys(group["params"]))
 
     def state_dict(self) -> dict[str, Any]:
         """torch's state, with the history of losses and the number of averaged iterates.
