@@ -1,7 +1,9 @@
-"""A small problem, and a loop over its batches, for tests of optimizers."""
+"""What several test files use: a small problem for optimizers, and a watch on the size of tensors."""
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 def problem():
@@ -28,3 +30,19 @@ def advance(model, optimizer, batches):
 
 def vector(model):
     return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that any operation made, and of the largest block of memory behind one."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = self.stored = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+                self.stored = max(self.stored, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return result
