@@ -1,5 +1,8 @@
 """What several test files use: a small problem for optimizers, and a watch on the size of tensors."""
 
+import dataclasses
+
+import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -46,3 +49,14 @@ class Largest(TorchDispatchMode):
                 self.elements = max(self.elements, tensor.numel())
                 self.stored = max(self.stored, tensor.untyped_storage().nbytes() // tensor.element_size())
         return result
+
+
+def assert_frozen_and_keyword_only(config):
+    """Settings cannot be mixed up by their order, nor changed once they have been validated."""
+    values = [getattr(config, field.name) for field in dataclasses.fields(config)]
+    for count in (1, len(values)):
+        with pytest.raises(TypeError, match="positional argument"):
+            type(config)(*values[:count])
+    for field in dataclasses.fields(config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field.name, getattr(config, field.name))

@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 import pytest
 import torch
+from helpers import assert_frozen_and_keyword_only
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,6 +186,10 @@ def test_no_window_is_short_at_probability_zero_even_at_the_lowest_draw(monkeypa
 def test_impossible_distributions_are_refused_by_name(values, complaint):
     with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
         WindowLengths(**values)
+
+
+def test_a_distribution_is_frozen_and_its_settings_are_named():
+    assert_frozen_and_keyword_only(WindowLengths())
 
 
 def test_the_limits_themselves_are_possible():

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import torch
-from helpers import Largest
+from helpers import Largest, assert_frozen_and_keyword_only
 from hypothesis import given
 from hypothesis import strategies as st
 
 from awdlib import cache
-from awdlib.cache import CacheConfig, cache_probabilities, sweep_flatness, target_probabilities
+from awdlib.cache import CacheConfig, TargetProbabilities, cache_probabilities, sweep_flatness, target_probabilities
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 
@@ -168,6 +168,30 @@ def test_the_best_weight_beats_every_weight_on_a_grid(model):
     assert all(found.loss(best) <= found.loss(step / 100) + 1e-9 for step in range(101))
 
 
+@pytest.mark.parametrize(
+    ("helped", "hurt", "best"), [(3, 2, 2 / 3), (1, 1, 1 / 2), (1, 2, 2 / 9), (1, 9, 0), (9, 1, 1)]
+)
+def test_the_best_weight_in_closed_form(helped, hurt, best):
+    """A cache that lifts 0.2 to 0.8 at some targets and lowers 0.8 to 0.2 at others: the loss's slope is 0 at best."""
+    p = torch.tensor([0.2] * helped + [0.8] * hurt, dtype=torch.float64)
+    found = TargetProbabilities(p, 1 - p, torch.ones(len(p), dtype=torch.bool))
+    assert type(found.loss(0.5)) is float
+    assert found.loss(0.5) == pytest.approx(math.log(2))
+    assert found.best_weight() == pytest.approx(best, abs=1e-5)
+    assert found.best_weight(tolerance=0.2) == pytest.approx(best, abs=0.2)
+
+
+def test_the_best_weight_is_searched_no_longer_than_its_tolerance_asks(monkeypatch):
+    found = TargetProbabilities(*torch.tensor([[0.2, 0.8], [0.8, 0.2]], dtype=torch.float64), torch.ones(2).bool())
+    tried = []
+    monkeypatch.setattr(TargetProbabilities, "loss", lambda self, weight: tried.append(weight) or (weight - 0.4) ** 2)
+    found.best_weight(0.5)
+    assert tried == pytest.approx([0.381966, 0.618034, 0.236068, 0.381966], abs=1e-6)  # golden sections, until 0.38
+    tried.clear()
+    assert found.best_weight() == pytest.approx(0.4, abs=1e-5)
+    assert len(tried) == 2 * math.ceil(math.log(1e-5) / math.log((math.sqrt(5) - 1) / 2))
+
+
 def test_a_sweep_equals_one_pass_each(model):
     tokens = torch.randint(VOCAB, (80,))
     config = CacheConfig(window=9)
@@ -223,5 +247,6 @@ def test_impossible_settings_are_refused_by_name(values, complaint):
 
 def test_settings_begin_with_the_originals_for_penn_treebank_and_may_lie_on_their_limits():
     assert CacheConfig() == CacheConfig(window=500, flatness=1.0, weight=0.1, only_when_full=False)
+    assert_frozen_and_keyword_only(CacheConfig())
     for weight in (0, 1):
         assert CacheConfig(window=1, flatness=0, weight=weight).weight == weight

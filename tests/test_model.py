@@ -1,15 +1,15 @@
-"""The model against one put together from torch.nn alone: loss, and every gradient."""
+"""The model against one put together from torch.nn alone: loss, every gradient, states; with LSTM and with GRU."""
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from awdlib.dropout import keep_mask
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
 from awdlib.presets import PRESETS
 
 T, B, VOCAB = 6, 3, 11
+CELLS = {"lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3)}  # torch's own layer, and its blocks of weights
 OFF = dict.fromkeys([f"dropout_{where}" for where in ("input", "hidden", "output", "embedding", "weight")], 0.0)
 ON = dict(zip(OFF, (0.4, 0.3, 0.2, 0.1, 0.5), strict=True))
 
@@ -20,13 +20,15 @@ class Plain(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
-        self.layers = nn.ModuleList(nn.LSTM(inputs, outputs) for inputs, outputs in config.layer_sizes())
+        layer = CELLS[config.cell][0]
+        self.layers = nn.ModuleList(layer(inputs, outputs) for inputs, outputs in config.layer_sizes())
         self.softmax = nn.Linear(config.layer_sizes()[-1][1], config.vocab_size)
         if config.tied:
             self.softmax.weight = self.embedding.weight
 
     def forward(self, tokens, masks):
-        x = F.embedding(tokens, self.embedding.weight * masks["embedding"]) * masks["input"]
+        words = {"weight": self.embedding.weight * masks["embedding"]}
+        x = torch.func.functional_call(self.embedding, words, (tokens,)) * masks["input"]
         for number, layer in enumerate(self.layers):
             weights = {"weight_hh_l0": layer.weight_hh_l0 * masks["weight", number]}
             x = torch.func.functional_call(layer, weights, (x,))[0]
@@ -48,7 +50,7 @@ def draw_masks(config, seed):
     for number, (_, size) in enumerate(sizes):
         if number > 0:
             masks["hidden", number - 1] = draw((1, B, sizes[number][0]), config.dropout_hidden)
-        masks["weight", number] = draw((4 * size, size), config.dropout_weight)
+        masks["weight", number] = draw((CELLS[config.cell][1] * size, size), config.dropout_weight)
     masks["output"] = draw((1, B, sizes[-1][1]), config.dropout_output)
     return masks
 
@@ -63,10 +65,14 @@ def copy_weights(model, plain):
             getattr(theirs, f"{name}_l0").data.copy_(weight.data)
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("dropouts", [OFF, ON], ids=["off", "on"])
-def test_loss_and_every_gradient_equal_the_independent_model(tied, dropouts):
-    config = ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7, num_layers=3, tied=tied, **dropouts)
+def test_loss_and_every_gradient_equal_the_independent_model(cell, tied, dropouts):
+    """In double precision; with dropouts on, the same masks are handed to both."""
+    config = ModelConfig(
+        vocab_size=VOCAB, embedding_size=5, hidden_size=7, num_layers=3, cell=cell, tied=tied, **dropouts
+    )
     model, plain = LanguageModel(config).double(), Plain(config).double()
     nn.init.normal_(model.softmax_bias)
     copy_weights(model, plain)
@@ -82,19 +88,24 @@ def test_loss_and_every_gradient_equal_the_independent_model(tied, dropouts):
     expected.backward()
 
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
-    torch.testing.assert_close(model.embedding.grad, plain.embedding.weight.grad)
-    torch.testing.assert_close(model.softmax_bias.grad, plain.softmax.bias.grad)
+    pairs = [(model.embedding, plain.embedding.weight), (model.softmax_bias, plain.softmax.bias)]
     if not tied:
-        torch.testing.assert_close(model.softmax_weight.grad, plain.softmax.weight.grad)
+        pairs.append((model.softmax_weight, plain.softmax.weight))
     for ours, theirs in zip(model.layers, plain.layers, strict=True):
-        for name, weight in ours.named_parameters():
-            torch.testing.assert_close(weight.grad, getattr(theirs, f"{name}_l0").grad)
+        pairs += [(weight, getattr(theirs, f"{name}_l0")) for name, weight in ours.named_parameters()]
+    assert len(pairs) == len([*model.parameters()]) == len([*plain.parameters()])
+    for ours, theirs in pairs:
+        assert ours.grad.abs().max() > 0
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-14)
 
 
-def test_carrying_the_state_over_windows_equals_one_long_pass():
-    model = LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7)).double().eval()
+@pytest.mark.parametrize("cell", CELLS)
+def test_carrying_the_state_over_windows_equals_one_long_pass(cell):
+    config = ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7, cell=cell)
+    model = LanguageModel(config).double().eval()
     tokens = torch.randint(VOCAB, (20, B))
     whole = model(tokens)
+    assert whole.raw_output is whole.dropped_output, "nothing is dropped in evaluation"
     pieces, states = [], None
     for piece in tokens.split([3, 1, 9, 7]):
         output = model(piece, states)
