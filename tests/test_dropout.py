@@ -122,7 +122,7 @@ def test_a_mask_of_p_zero_drops_nothing_even_at_the_lowest_draw(monkeypatch):
 
 def refusal(name, p):
     """The whole message: the value, the limit, and why it is one."""
-    return re.escape(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept") + "$"
+    return "^" + re.escape(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept") + "$"
 
 
 @pytest.mark.parametrize("kind", KINDS)

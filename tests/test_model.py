@@ -1,11 +1,16 @@
 """The model against one put together from torch.nn alone: loss, every gradient, states; with LSTM and with GRU."""
 
+import copy
+import pickle
+import re
+
 import pytest
 import torch
+from helpers import assert_frozen_and_keyword_only
 from torch import nn
 
 from awdlib.dropout import keep_mask
-from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
+from awdlib.model import LanguageModel, ModelConfig, Output, at_least_single, cross_entropy, detach, penalties
 from awdlib.presets import PRESETS
 
 T, B, VOCAB = 6, 3, 11
@@ -144,19 +149,110 @@ def test_equal_generators_give_equal_weights_whatever_else_was_drawn():
     assert all(first[name].equal(second[name]) for name in first)
 
 
-@pytest.mark.parametrize(("values", "named"), [
-    ({"hidden_size": 0}, "hidden_size is 0"), ({"dropout_input": 1.0}, "dropout_input is 1.0"),
-    ({"dropout_weight": -0.5}, "dropout_weight is -0.5"), ({"num_layers": -1}, "num_layers is -1"),
+@pytest.mark.parametrize("init_range", [None, 0.3])
+def test_untied_weights_begin_within_their_ranges_from_the_generator_given(init_range):
+    config = ModelConfig(vocab_size=400, embedding_size=30, hidden_size=25, tied=False, init_range=init_range)
+    before = torch.get_rng_state()
+    model, again = (LanguageModel(config, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert before.equal(torch.get_rng_state())
+    assert model.softmax_weight.shape == (400, 25), "as large as the last layer's output"
+    bounds = {"embedding": 0.1, "softmax_weight": 0.1, "softmax_bias": 0.0}
+    for (name, weight), same in zip(model.named_parameters(), again.parameters(), strict=True):
+        bound = init_range or bounds.get(name, 25**-0.5)
+        assert weight.equal(same) and 0.9 * bound <= weight.max() <= bound and -bound <= weight.min() <= -0.9 * bound
+
+
+def test_a_tied_model_has_one_matrix_and_its_state_names_it_once():
+    tied, untied = (
+        LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7, num_layers=1, tied=tied))
+        for tied in (True, False)
+    )
+    layer = [f"layers.0.{name}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    assert sorted(tied.state_dict()) == sorted(["embedding", "softmax_bias", *layer])
+    assert sorted(untied.state_dict()) == sorted(["embedding", "softmax_bias", "softmax_weight", *layer])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_evaluation_training_copies_and_pickles(cell):
+    config = ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7, cell=cell, **ON)
+    model, tokens = LanguageModel(config), torch.randint(VOCAB, (T, B))
+    saved = LanguageModel(config)
+    saved.load_state_dict(model.state_dict())
+
+    def logits(model):
+        before = torch.get_rng_state()
+        found = model.train()(tokens, generator=torch.Generator().manual_seed(7)).logits
+        assert before.equal(torch.get_rng_state()), "a generator of its own: the global one is left alone"
+        return found
+
+    first, evaluated = logits(model), model.eval()(tokens).logits
+    assert evaluated.equal(model(tokens).logits) and not evaluated.equal(first)
+    assert logits(model).equal(first)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), saved):
+        assert logits(twin).equal(first) and twin.eval()(tokens).logits.equal(evaluated)
+        twin.embedding.data.zero_()
+        assert not twin(tokens).logits.equal(evaluated)
+    assert model.eval()(tokens).logits.equal(evaluated)
+
+
+def test_states_begin_with_zeros_one_for_each_layer():
+    model = LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7)).double().eval()
+    states, tokens = model.initial_states(B), torch.randint(VOCAB, (T, B))
+    assert [[part.shape for part in state] for state in states] == [[(B, size)] * 2 for size in (7, 7, 5)]
+    assert all(part.dtype == torch.float64 and not part.any() for state in states for part in state)
+    assert model(tokens).logits.equal(model(tokens, states).logits)
+    with pytest.raises(ValueError, match="shorter"):
+        model(tokens, states[:2])
+
+
+def test_detached_states_have_the_same_values_and_no_past():
+    model = LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7))
+    states = model(torch.randint(VOCAB, (T, B))).states
+    for state, cut in zip(states, detach(states), strict=True):
+        assert type(cut) is tuple
+        for part, same in zip(state, cut, strict=True):
+            assert part.requires_grad and not same.requires_grad and part.equal(same)
+
+
+def test_the_defaults_are_the_papers_for_penn_treebank():
+    assert ModelConfig() == ModelConfig(
+        vocab_size=10_000, embedding_size=400, hidden_size=1150, num_layers=3, cell="lstm", tied=True,
+        dropout_input=0.4, dropout_hidden=0.3, dropout_output=0.4, dropout_embedding=0.1, dropout_weight=0.5,
+        locked=True, init_range=None,
+    )  # fmt: skip
+    assert ModelConfig().layer_sizes() == [(400, 1150), (1150, 1150), (1150, 400)]
+    assert ModelConfig(tied=False, num_layers=2).layer_sizes() == [(400, 1150), (1150, 1150)]
+    assert ModelConfig(num_layers=1).layer_sizes() == [(400, 400)]
+    assert_frozen_and_keyword_only(ModelConfig())
+
+
+@pytest.mark.parametrize(("values", "complaint"), [
+    ({"vocab_size": 0}, "vocab_size is 0; it must be at least 1"),
+    ({"embedding_size": -3}, "embedding_size is -3; it must be at least 1"),
+    ({"hidden_size": 0}, "hidden_size is 0; it must be at least 1"),
+    ({"num_layers": -1}, "num_layers is -1; it must be at least 1"),
+    ({"cell": "rnn"}, "cell is 'rnn'; it must be one of lstm, gru"),
+    ({"init_range": 0.0}, "init_range is 0.0; it must be positive and finite"),
+    ({"init_range": float("inf")}, "init_range is inf; it must be positive and finite"),
+    *(({name: p}, f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept")
+      for name in ON for p in (1.0, -0.5)),
 ])  # fmt: skip
-def test_impossible_models_are_refused_by_name(values, named):
-    with pytest.raises(ValueError, match=named):
+def test_impossible_models_are_refused_by_name(values, complaint):
+    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
         ModelConfig(**values)
+
+
+def test_the_smallest_model_works():
+    model = LanguageModel(ModelConfig(vocab_size=1, embedding_size=1, hidden_size=1, num_layers=1))
+    output = model(torch.zeros(1, 1, dtype=torch.long))
+    assert cross_entropy(output.logits, torch.zeros(1, 1, dtype=torch.long)) == 0  # there is only one word
 
 
 def test_a_window_needs_two_dimensions_and_a_token():
     model = LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7))
-    for shape in ((3,), (0, 2), (2, 3, 4)):
-        with pytest.raises(ValueError, match="a window is"):
+    for shape in ((3,), (0, 2), (2, 0), (2, 3, 4)):
+        complaint = f"tokens has shape {shape}; a window is (seq_len, batch), neither of them 0"
+        with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
             model(torch.zeros(shape, dtype=torch.long))
 
 
@@ -166,4 +262,18 @@ def test_penalties_and_loss_are_single_precision_on_half_precision_outputs():
     with torch.autocast("cpu", torch.bfloat16):
         output = model(tokens)
     assert output.logits.dtype == torch.bfloat16
-    assert cross_entropy(output.logits, tokens).dtype == penalties(output, 1, 1).dtype == torch.float32
+    single = Output(output.logits.float(), output.states, output.raw_output.float(), output.dropped_output.float())
+    for half, full in (
+        (cross_entropy(output.logits, tokens), cross_entropy(single.logits, tokens)),
+        (penalties(output, 1.5, 2.5), penalties(single, 1.5, 2.5)),
+    ):
+        assert half.dtype == torch.float32 and half.equal(full)
+
+
+@pytest.mark.parametrize(("dtype", "becomes"), [
+    (torch.float16, torch.float32), (torch.bfloat16, torch.float32),
+    (torch.float32, torch.float32), (torch.float64, torch.float64),
+])  # fmt: skip
+def test_only_half_precision_is_raised(dtype, becomes):
+    x = torch.ones(3, dtype=dtype)
+    assert at_least_single(x).dtype == becomes and (at_least_single(x) is x) is (dtype == becomes)
