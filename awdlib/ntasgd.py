@@ -4,6 +4,7 @@ Merity et al. 2017, section 3 and Algorithm 1. The step size never shrinks; the 
 where a decaying step size would have led (Polyak & Juditsky 1992).
 """
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -160,8 +161,8 @@ class NTASGD(Optimizer):
         return super().state_dict() | {"history": list(self.history), "iterates_averaged": self.iterates_averaged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        super().load_state_dict(state_dict)
+        """Restore what `state_dict` returned; it stays as it is, and can be restored again."""
+        super().load_state_dict(copy.deepcopy(state_dict))  # torch would go on in the very tensors handed in
         self.history = list(state_dict["history"])
         self.iterates_averaged = state_dict["iterates_averaged"]
 

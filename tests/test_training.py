@@ -114,11 +114,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(stop_at, tmp_path
         if number == stop_at:
             break
     torch.save(stopped.state_dict(), tmp_path / "state.pt")
-    resumed = start(MODEL, config)
-    torch.rand(7)  # the global generator has nothing to do with it
-    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert sum(1 for _ in train(resumed, text)) == length - stop_at
-    assert_same_run(resumed, whole)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    for _ in range(2):  # what was saved stays as it is, and can be resumed from again
+        resumed = start(MODEL, config)
+        torch.rand(7)  # the global generator has nothing to do with it
+        resumed.load_state_dict(saved)
+        assert sum(1 for _ in train(resumed, text)) == length - stop_at
+        assert_same_run(resumed, whole)
 
 
 def test_a_schedule_begins_averaging_where_the_trigger_does_not():
