@@ -211,6 +211,17 @@ def test_probabilities_are_double_and_their_softmax_is_at_least_single_precision
     assert found.cache.dtype == torch.float64
 
 
+@pytest.mark.parametrize("only_when_full", [False, True])
+def test_everything_is_computed_where_states_and_model_are(model, only_when_full):
+    """Device "meta" stands for any other than the CPU: it computes shapes, and refuses to be mixed with another."""
+    states, targets = (part.to("meta") for part in stream(20))
+    for found in cache_probabilities(states, targets, 5, 1.0, only_when_full):
+        assert found.device.type == "meta" and found.shape == (20,)
+    config = CacheConfig(window=5, only_when_full=only_when_full)
+    for found in target_probabilities(model.to("meta"), torch.randint(VOCAB, (60,)), config, 2, seq_len=7):
+        assert found.device.type == "meta" and found.shape == (29, 2)
+
+
 def test_memory_of_the_history_is_bounded_by_the_window():
     history = cache._History(window=10, flatness=1.0, only_when_full=False)
     chunks = [stream(7, seed) for seed in range(20)]

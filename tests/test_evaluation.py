@@ -48,6 +48,12 @@ def test_windows_are_summed_in_double_precision(model):
     assert evaluate(model, tokens, seq_len=7) == pytest.approx(one, rel=1e-12)
 
 
+def test_the_text_is_brought_to_where_the_model_is(model):
+    """Device "meta" computes shapes only, and refuses to be mixed with another: it gets as far as the loss's value."""
+    with pytest.raises(RuntimeError, match="item"):
+        evaluate(model.to("meta"), torch.randint(VOCAB, (60,)), 2, seq_len=7)
+
+
 def test_a_vocabulary_of_another_size_is_refused(model):
     def corpus(size):
         return Corpus("made up", Vocabulary([f"w{n}" for n in range(size)]), *[torch.zeros(9).long()] * 3, checked="")

@@ -195,6 +195,12 @@ def test_training_evaluation_training_copies_and_pickles(cell):
     assert model.eval()(tokens).logits.equal(evaluated)
 
 
+def test_masks_states_and_logits_are_made_where_the_model_is():
+    model = LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7, **ON)).to("meta").train()
+    output = model(torch.zeros(T, B, dtype=torch.long, device="meta"))  # would refuse masks made on the CPU
+    assert output.logits.device.type == "meta" and output.logits.shape == (T, B, VOCAB)
+
+
 def test_states_begin_with_zeros_one_for_each_layer():
     model = LanguageModel(ModelConfig(vocab_size=VOCAB, embedding_size=5, hidden_size=7)).double().eval()
     states, tokens = model.initial_states(B), torch.randint(VOCAB, (T, B))

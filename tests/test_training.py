@@ -85,6 +85,43 @@ def test_the_learning_rate_follows_the_length_drawn_also_where_the_corpus_ends()
     assert any(record.seq_len < length for record, length in zip(records, drawn, strict=True))
 
 
+def test_records_count_windows_updates_and_epochs_and_average_the_loss():
+    """Against the columns: every row but the last is read once an epoch, and train_loss weighs windows by length."""
+    training, steps, rows = start(MODEL, CONFIG), [], 160 // 2 - 1
+    updates = 0
+    for record in train(training, corpus()):
+        if isinstance(record, StepRecord):
+            updates += 1
+            steps.append(record)
+            assert (record.epoch, record.update) == (len(training.history) + 1, updates) == (training.epoch, updates)
+            assert record.progress == sum(step.seq_len for step in steps) / rows and not record.loss.requires_grad
+            continue
+        read = sum(step.seq_len for step in steps)
+        by_hand = sum(step.loss.item() * step.seq_len for step in steps) / read
+        assert rows - read in (0, 1)
+        assert (record.epoch, record.updates) == (len(training.history), updates)
+        assert record.train_loss == pytest.approx(by_hand, rel=1e-12)
+        assert record.train_perplexity == pytest.approx(math.exp(by_hand), rel=1e-12)
+        assert record.valid_perplexity == math.exp(record.valid_loss)
+        assert record.seconds > 0 and training.seconds == 0 == training.row and not training.loss_sum
+        assert not any(part.any() for state in training.states for part in state), "an epoch begins with zero states"
+        steps = []
+    assert [record.epoch for record in training.history] == [1, 2, 3] and training.finished
+    assert training.best_epoch() == min(training.history, key=lambda record: record.valid_loss)
+    assert start(MODEL, CONFIG).best_epoch() is None
+
+
+def test_seeds_decide_weights_masks_and_windows_and_nothing_global_does():
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(runs))
+        training = start(MODEL, replace(CONFIG, epochs=1, seed=seed))
+        before = torch.get_rng_state()
+        runs.append([(r.seq_len, r.loss.item()) for r in train(training, corpus()) if isinstance(r, StepRecord)])
+        assert before.equal(torch.get_rng_state())
+    assert runs[0] == runs[1] != runs[2]
+
+
 def test_evaluation_counts_every_target_once_and_does_not_depend_on_the_window():
     model, tokens = LanguageModel(MODEL).double(), corpus().test
     with torch.no_grad():
@@ -159,8 +196,19 @@ def test_a_diverged_run_says_where_and_what_to_do():
     training = start(MODEL, CONFIG)
     with torch.no_grad():
         training.model.softmax_bias[3] = float("nan")
-    with pytest.raises(TrainingDiverged, match=r"nan in epoch 1.*lr 1.0: lower lr"):
+    complaint = r"^the loss became nan in epoch 1, by update \d+, at lr 1.0: lower lr or max_grad_norm$"
+    with pytest.raises(TrainingDiverged, match=complaint):
         list(train(training, corpus()))
+    assert not training.history, "no epoch is recorded that has no loss"
+
+
+def test_divergence_is_noticed_within_a_hundred_updates():
+    config = replace(CONFIG, batch_size=1, bptt=5, variable_windows=False)
+    training = start(MODEL, config)
+    with torch.no_grad():
+        training.model.softmax_bias[3] = float("nan")
+    with pytest.raises(TrainingDiverged, match="by update 100,"):
+        list(train(training, corpus(1000)))
 
 
 @pytest.mark.parametrize(("values", "named"), [
@@ -179,3 +227,7 @@ def test_a_corpus_that_does_not_fit_is_refused_before_training():
         next(train(Training(LanguageModel(ModelConfig(vocab_size=12)), CONFIG), corpus()))
     with pytest.raises(ValueError, match="batch_size 40"):
         next(train(start(MODEL, TrainConfig(batch_size=40, epochs=1)), corpus(40)))
+    with pytest.raises(ValueError, match="^batch_size 40 leaves 2 tokens a column; training needs 3$"):
+        next(train(start(MODEL, TrainConfig(batch_size=40, epochs=1)), corpus(119)))
+    with pytest.raises(ValueError, match="batch_size 31 cuts 60 tokens"):  # validation's, before the first update
+        next(train(start(MODEL, replace(CONFIG, eval_batch_size=31)), corpus()))
