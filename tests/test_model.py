@@ -170,6 +170,8 @@ def test_a_tied_model_has_one_matrix_and_its_state_names_it_once():
     layer = [f"layers.0.{name}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     assert sorted(tied.state_dict()) == sorted(["embedding", "softmax_bias", *layer])
     assert sorted(untied.state_dict()) == sorted(["embedding", "softmax_bias", "softmax_weight", *layer])
+    for model, size in ((tied, 5), (untied, 7)):
+        assert model(torch.zeros(T, B, dtype=torch.long)).raw_output.shape == (T, B, size)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -200,6 +200,7 @@ def test_impossible_settings_are_refused(values, complaint):
 
 def test_the_papers_patience_is_the_default_and_a_rate_of_zero_is_none():
     weight = nn.Parameter(torch.ones(1))
+    assert NTASGD([weight], lr=1, patience=0).patience == 0
     optimizer = NTASGD([weight], lr=0)
     assert optimizer.patience == 5 and optimizer.param_groups[0]["weight_decay"] == 0
     weight.grad = torch.ones(1)
