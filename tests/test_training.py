@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from awdlib.batches import batchify
 from awdlib.corpora import Corpus, Vocabulary
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
+from awdlib.ntasgd import is_triggered
 from awdlib.training import (
     EpochRecord,
     StepRecord,
@@ -109,6 +110,23 @@ def test_records_count_windows_updates_and_epochs_and_average_the_loss():
     assert [record.epoch for record in training.history] == [1, 2, 3] and training.finished
     assert training.best_epoch() == min(training.history, key=lambda record: record.valid_loss)
     assert start(MODEL, CONFIG).best_epoch() is None
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_averaging_begins_where_the_trigger_says_so_and_nowhere_else(patience):
+    training = start(MODEL, replace(CONFIG, lr=8.0, epochs=12, patience=patience))
+    records = [record for record in train(training, corpus()) if isinstance(record, EpochRecord)]
+    losses = [record.valid_loss for record in records]
+    fired = next(epoch for epoch in range(1, 12) if is_triggered(losses[:epoch], patience))
+    assert [record.averaging_began for record in records] == [None] * (fired - 1) + ["trigger"] + [None] * (12 - fired)
+    assert [record.averaging for record in records] == [False] * fired + [True] * (12 - fired)
+    assert training.optimizer.history == losses
+
+
+def test_records_of_an_epoch_are_frozen_and_those_of_steps_too():
+    for record in train(start(MODEL, replace(CONFIG, epochs=1)), corpus()):
+        with pytest.raises(FrozenInstanceError):
+            record.epoch = 7
 
 
 def test_seeds_decide_weights_masks_and_windows_and_nothing_global_does():
