@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from awdlib.batches import batchify
 from awdlib.corpora import Corpus, Vocabulary
@@ -114,8 +115,11 @@ def test_records_count_windows_updates_and_epochs_and_average_the_loss():
 
 @pytest.mark.parametrize("patience", [0, 2])
 def test_averaging_begins_where_the_trigger_says_so_and_nowhere_else(patience):
-    training = start(MODEL, replace(CONFIG, lr=8.0, epochs=12, patience=patience))
-    records = [record for record in train(training, corpus()) if isinstance(record, EpochRecord)]
+    training = start(MODEL, replace(CONFIG, lr=8.0, epochs=12, patience=patience, variable_windows=False))
+    steps, records = [], []
+    for record in train(training, corpus()):
+        (records if isinstance(record, EpochRecord) else steps).append(record)
+    assert {step.lr for step in steps} == {8.0}, "NT-ASGD never lowers its learning rate"
     losses = [record.valid_loss for record in records]
     fired = next(epoch for epoch in range(1, 12) if is_triggered(losses[:epoch], patience))
     assert [record.averaging_began for record in records] == [None] * (fired - 1) + ["trigger"] + [None] * (12 - fired)
@@ -174,6 +178,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(stop_at, tmp_path
         resumed = start(MODEL, config)
         torch.rand(7)  # the global generator has nothing to do with it
         resumed.load_state_dict(saved)
+        for restored, stored in zip(*map(tree_leaves, (resumed.state_dict(), saved)), strict=True):
+            assert restored.equal(stored) if isinstance(stored, torch.Tensor) else restored == stored
         assert sum(1 for _ in train(resumed, text)) == length - stop_at
         assert_same_run(resumed, whole)
 
@@ -184,6 +190,11 @@ def test_a_schedule_begins_averaging_where_the_trigger_does_not():
     began = [r.averaging_began for r in train(training, corpus()) if isinstance(r, EpochRecord)]
     assert began == [None, "schedule", None]
     assert [r.averaging for r in training.history] == [False, False, True]
+
+
+def test_a_decay_schedule_scales_the_rate_that_was_set():
+    config = replace(CONFIG, lr=6.0, lr_decay="schedule", decay_after=0, decay_factor=0.5)
+    assert start(MODEL, config).lr == 3.0  # epoch 1 is one beyond the last full one
 
 
 def test_validation_sees_the_average_and_training_goes_on_from_the_iterate():
