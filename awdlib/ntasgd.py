@@ -4,6 +4,7 @@ Merity et al. 2017, section 3 and Algorithm 1. The step size never shrinks; the 
 where a decaying step size would have led (Polyak & Juditsky 1992).
 """
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -68,7 +69,7 @@ class NTASGD(Optimizer):
     that very step (torch's acts one step late), and the mean includes the first iterate (torch's leaves it out).
 
     Args:
-        params: parameters or parameter groups.
+        params: parameters or parameter groups; a tensor listed twice in a group (tied weights) counts once.
         lr: learning rate.
         weight_decay: coefficient of plain L2, added to the gradient after any clipping.
         patience: n of the paper: see `is_triggered`.
@@ -126,7 +127,7 @@ class NTASGD(Optimizer):
             raise RuntimeError("step() was called inside averaged(): leave the context first, it restores the iterate")
         self.iterates_averaged += self.averaging
         for group in self.param_groups:
-            for weight in group["params"]:
+            for weight in dict.fromkeys(group["params"]):
                 if weight.grad is not None:
                     direction = weight.grad.add(weight, alpha=group["weight_decay"])
                     weight.sub_(direction, alpha=group["lr"])
@@ -180,8 +181,8 @@ class NTASGD(Optimizer):
             weight.copy_(average)
             average.copy_(held)
 
-    def _weights(self) -> Iterator[Tensor]:
-        return (weight for group in self.param_groups for weight in group["params"])
+    def _weights(self) -> Iterator[Tensor]:  # each once: a second swap would undo the first
+        return (weight for group in self.param_groups for weight in dict.fromkeys(group["params"]))
 
     def state_dict(self) -> dict[str, Any]:
         """torch's state, with the history of losses and the number of averaged iterates.
@@ -194,12 +195,12 @@ class NTASGD(Optimizer):
         return super().state_dict() | {"history": list(self.history), "iterates_averaged": self.iterates_averaged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore what `state_dict` returned; it stays as it is, and can be restored again.
 
         Args:
             state_dict: of an optimizer over parameters of the same shapes.
         """
-        super().load_state_dict(state_dict)
+        super().load_state_dict(copy.deepcopy(state_dict))  # torch would go on in the very tensors handed in
         self.history = list(state_dict["history"])
         self.iterates_averaged = state_dict["iterates_averaged"]
 

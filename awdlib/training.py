@@ -143,7 +143,10 @@ class Training:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, of a training of equal sizes and settings, onto this model's device."""
+        """Restore what `state_dict` returned, of a training of equal sizes and settings, onto this model's device.
+
+        The saved state stays as it is, and can be restored again.
+        """
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.window_generator.set_state(saved["window_generator"].cpu())
@@ -151,7 +154,7 @@ class Training:
         self.history = [EpochRecord(**record) for record in saved["history"]]
         self.updates, self.row, self.seconds = saved["updates"], saved["row"], saved["seconds"]
         self.states = [tuple(part.to(self.device) for part in state) for state in saved["states"]]
-        self.loss_sum = saved["loss_sum"].to(self.device)
+        self.loss_sum = saved["loss_sum"].to(self.device, copy=True)
 
 
 def start(model_config: ModelConfig, config: TrainConfig, device: torch.device | str = "cpu") -> Training:

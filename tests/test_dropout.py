@@ -1,6 +1,7 @@
 """Each mask's contract, its closed form, and that the contract itself rejects what is broken."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -8,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from awdlib.contracts import check_embedding_dropout, check_locked_dropout, check_weight_dropout
-from awdlib.dropout import embedding_dropout, keep_mask, locked_dropout, weight_dropout
+from awdlib.contracts import check_embedding_dropout, check_locked_dropout, check_mask, check_weight_dropout
+from awdlib.dropout import embedding_dropout, keep_mask, locked_dropout, ordinary_dropout, weight_dropout
 
+
+def check_ordinary_dropout(function, p):
+    separate = {0: "time steps", 1: "sequences", 2: "features"}
+    return check_mask(function, p, shape=(8, 12, 40), shared={}, separate=separate)
+
+
+#: function, contract, a shape to try, and the shape of the mask for it
 KINDS = {
+    "ordinary": (ordinary_dropout, check_ordinary_dropout, (6, 3, 5), (6, 3, 5)),
     "locked": (locked_dropout, check_locked_dropout, (6, 3, 5), (1, 3, 5)),
     "embedding": (embedding_dropout, check_embedding_dropout, (9, 4), (9, 1)),
     "weight": (weight_dropout, check_weight_dropout, (8, 2), (8, 2)),
@@ -36,12 +45,84 @@ def test_the_result_is_the_input_times_the_mask_of_the_same_generator(kind):
     assert {*mask.unique().tolist()} == {0.0, 1 / (1 - 0.4)}
 
 
-@given(st.floats(0, 0.95), st.integers(0, 2**31))
-def test_masks_keep_their_mean(p, seed):
+@given(st.floats(0, 1, exclude_max=True), st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 2**31))
+def test_masks_keep_their_mean_at_any_p_and_shape(p, shape, seed):
+    """Bernstein's inequality holds for any number of entries; the chance that a sound mask fails is 1e-9 an example."""
+    mask = keep_mask(tuple(shape), p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert {*mask.unique().tolist()} <= {0.0, 1 / (1 - p)} and mask.shape == tuple(shape)
+    exponent, n = math.log(2e9), mask.numel()
+    share = math.sqrt(2 * p * (1 - p) * exponent / n) + 2 * exponent / (3 * n)  # of the kept from 1 - p
+    assert abs(mask.mean().item() - 1) <= share / (1 - p) + 1e-9
+
+
+@given(st.floats(0.02, 0.95), st.integers(0, 2**31))
+def test_large_masks_keep_their_mean_within_six_standard_errors(p, seed):
     n = 4000
     mask = keep_mask((n,), p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    standard_error = math.sqrt(p / (1 - p) / n)  # of a mean of 0 and 1/(1-p)
-    assert abs(mask.mean().item() - 1) <= 6 * standard_error + 1e-12
+    assert abs(mask.mean().item() - 1) <= 6 * math.sqrt(p / (1 - p) / n)  # entries of variance p/(1-p)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_type_and_device_follow_the_input(kind, dtype):
+    function, _, shape, mask_shape = KINDS[kind]
+    x = torch.ones(shape, dtype=dtype)
+    out = function(x, 0.4, generator=torch.Generator().manual_seed(3))
+    assert out.dtype == dtype and out.device == x.device
+    reference = keep_mask(mask_shape, 0.4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    torch.testing.assert_close(out, reference.expand(shape).to(dtype))  # the same decisions in every type
+    assert function(x.to("meta"), 0.4).device.type == "meta"  # a mask made elsewhere could not be multiplied on
+    with torch.device("meta"):  # nor does a default device matter
+        assert function(x, 0.4).device.type == "cpu"
+
+
+def test_a_mask_without_type_or_device_takes_torchs_defaults():
+    masks = []
+    for default in (torch.float32, torch.float64):
+        torch.set_default_dtype(default)
+        try:
+            masks.append(keep_mask((50,), 0.4, generator=torch.Generator().manual_seed(3)))
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert masks[-1].dtype == default and masks[-1].device.type == "cpu"
+    assert (masks[0] == 0).equal(masks[1] == 0), "the decisions of a seed depend on no type"
+    assert keep_mask((2,), 0.4, device="meta").device.type == "meta"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generator_is_honoured_and_the_global_one_left_alone(kind):
+    function, _, shape, _ = KINDS[kind]
+    x, generator = torch.ones(shape), torch.Generator().manual_seed(3)
+    before = torch.get_rng_state()
+    first, second = function(x, 0.5, generator=generator), function(x, 0.5, generator=generator)
+    assert first.equal(function(x, 0.5, generator=generator.manual_seed(3))) and not first.equal(second)
+    assert before.equal(torch.get_rng_state())
+    torch.manual_seed(3)  # without one, the global generator decides
+    assert function(x, 0.5).equal(first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("p", "training"), [(0.5, False), (0.0, True)], ids=["evaluation", "p = 0"])
+def test_where_nothing_is_dropped_the_input_itself_comes_back_and_nothing_is_drawn(kind, p, training):
+    function, _, shape, _ = KINDS[kind]
+    x, generator = torch.ones(shape), torch.Generator().manual_seed(3)
+    assert function(x, p, training, generator=generator) is x
+    assert generator.get_state().equal(torch.Generator().manual_seed(3).get_state())
+
+
+def test_training_is_what_functions_assume():
+    for function, _, shape, _ in KINDS.values():
+        assert (function(torch.ones(shape), 0.9) == 0).any()
+
+
+def test_a_mask_of_p_zero_drops_nothing_even_at_the_lowest_draw(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.zeros(5))
+    assert keep_mask((5,), 0.0).tolist() == [1.0] * 5
+
+
+def refusal(name, p):
+    """The whole message: the value, the limit, and why it is one."""
+    return "^" + re.escape(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept") + "$"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,12 +130,14 @@ def test_masks_keep_their_mean(p, seed):
 def test_impossible_probabilities_are_refused_also_in_evaluation(kind, p):
     function, _, shape, _ = KINDS[kind]
     for training in (True, False):
-        with pytest.raises(ValueError, match="must lie in"):
+        with pytest.raises(ValueError, match=refusal("p", p)):
             function(torch.ones(shape), p, training)
+    with pytest.raises(ValueError, match=refusal("p", p)):
+        keep_mask(shape, p)
 
 
 def test_locked_dropout_wants_three_dimensions():
-    with pytest.raises(ValueError, match=r"shape \(4, 5\).*seq_len, batch, features"):
+    with pytest.raises(ValueError, match=r"^x has shape \(4, 5\); locked dropout needs \(seq_len, batch, features\)$"):
         locked_dropout(torch.ones(4, 5), 0.5)
 
 

@@ -16,8 +16,10 @@ def test_ar_is_the_mean_square_over_all_elements(h):
     assert activation_regularization(h, 2.0).item() == pytest.approx(2 * by_hand, rel=1e-12)
 
 
-def test_tar_is_the_mean_squared_step_over_all_elements(h):
-    steps = [(h[t + 1, b, f] - h[t, b, f]).item() ** 2 for t in range(4) for b in range(2) for f in range(3)]
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_tar_is_the_mean_squared_step_over_all_elements(h, length):
+    h = h[:length]
+    steps = [(h[t + 1, b, f] - h[t, b, f]).item() ** 2 for t in range(length - 1) for b in range(2) for f in range(3)]
     assert temporal_activation_regularization(h, 3.0).item() == pytest.approx(3 * sum(steps) / len(steps), rel=1e-12)
 
 
@@ -32,4 +34,13 @@ def test_gradients_in_closed_form(h):
 
 
 def test_one_time_step_has_no_temporal_penalty(h):
-    assert temporal_activation_regularization(h[:1], 3.0).item() == 0.0
+    for weight in (0.0, 3.0):
+        nothing = temporal_activation_regularization(h[:1], weight)
+        assert nothing.item() == 0.0 and nothing.shape == () and nothing.dtype == h.dtype
+    assert temporal_activation_regularization(h[:1].to("meta"), 3.0).device.type == "meta"
+
+
+@pytest.mark.parametrize("penalty", [activation_regularization, temporal_activation_regularization])
+def test_weight_zero_is_no_penalty_and_the_weight_scales_it(h, penalty):
+    assert penalty(h, 0.0).item() == 0.0
+    torch.testing.assert_close(penalty(h, 6.0), 3 * penalty(h, 2.0), rtol=1e-14, atol=0)

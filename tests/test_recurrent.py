@@ -2,11 +2,14 @@
 
 import copy
 import pickle
+import runpy
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
+from awdlib import recurrent
 from awdlib.dropout import keep_mask
 from awdlib.recurrent import LAYERS, STEPS, LSTMLayer, RecurrentLayer
 
@@ -119,21 +122,72 @@ def test_masks_are_fresh_in_training_and_absent_in_evaluation(cell):
     first, second = (layer.train()(x, state)[0] for _ in range(2))
     assert not first.equal(second)
     assert layer.eval()(x, state)[0].equal(layer(x, state)[0])
-    layer.train()(x, state)[0].sum().backward()  # training after evaluation works
 
 
-def test_copies_pickles_and_states_behave_like_the_layer(cell):
+def test_training_goes_on_after_evaluation_as_if_there_had_been_none(cell):
+    layer, _ = pair(cell)
+    x, state = inputs(cell)
+
+    def train():
+        layer.zero_grad()
+        outputs, _ = layer.train()(x, state, generator=torch.Generator().manual_seed(7))
+        outputs.sin().sum().backward()
+        return [outputs.detach(), *(weight.grad.clone() for weight in layer.parameters())]
+
+    before = train()
+    evaluated = layer.eval()(x, state)[0]
+    evaluated.sum().backward()  # evaluation can be differentiated as well
+    assert not evaluated.equal(before[0])
+    assert all(one.equal(other) for one, other in zip(before, train(), strict=True))
+
+
+def test_a_layer_begins_within_its_bound_at_zero_states_and_without_dropout(cell):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    layer, again = (LAYERS[cell](30, 64, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    assert before.equal(torch.get_rng_state())
+    for weight, same in zip(layer.parameters(), again.parameters(), strict=True):
+        assert weight.equal(same) and 0.95 / 8 < weight.max() <= 1 / 8 and -1 / 8 <= weight.min() < -0.95 / 8
+    assert not next(LAYERS[cell](30, 64).parameters()).equal(next(LAYERS[cell](30, 64).parameters()))
+    state = layer.double().initial_state(3)
+    assert [(part.shape, part.dtype, part.any().item()) for part in state] == [
+        ((3, 64), torch.float64, False)
+    ] * LAYERS[cell].parts
+    assert {part.device.type for part in layer.to("meta").initial_state(3)} == {"meta"}
+    assert layer.weight_dropout == 0
+    assert repr(LAYERS[cell](30, 64, 0.25)) == f"{LAYERS[cell].__name__}(30, 64, weight_dropout=0.25)"
+
+
+def test_cudnns_warning_about_memory_is_silenced_and_no_other():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runpy.run_path(recurrent.__file__)
+        warnings.warn("RNN module weights are not part of single contiguous chunk of memory. This means …")  # noqa: B028
+        with pytest.raises(UserWarning, match="other"):
+            warnings.warn("other")  # noqa: B028
+
+
+def test_copies_pickles_and_states_behave_like_the_layer_and_are_independent_of_it(cell):
     layer, _ = pair(cell)
     x, state = inputs(cell)
     layer.train()(x, state)[0].sum().backward()  # copies work in mid-training too
+    assert [*layer.state_dict()] == ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]  # the raw weights, and no mask
     saved = LAYERS[cell](INPUTS, HIDDEN, 0.5)
     saved.load_state_dict(layer.state_dict())
-    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), saved):
-        assert twin.eval()(x, state)[0].equal(layer.eval()(x, state)[0])
+    twins = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), saved]
+    in_training = layer(x, state, generator=torch.Generator().manual_seed(7))[0]
+    evaluated = layer.eval()(x, state)[0]
+    for twin in twins:
+        assert twin.training and twin.weight_dropout == 0.5
+        assert twin(x, state, generator=torch.Generator().manual_seed(7))[0].equal(in_training)
+        assert twin.eval()(x, state)[0].equal(evaluated)
+        twin.weight_hh.data.zero_()
+        assert not twin(x, state)[0].equal(evaluated), "the copy computes with its own weights"
+    assert layer(x, state)[0].equal(evaluated)
 
 
 def test_an_impossible_probability_is_refused():
-    with pytest.raises(ValueError, match="weight_dropout is 1.0"):
+    with pytest.raises(ValueError, match="^weight_dropout is 1.0; a dropout probability must lie in"):
         LSTMLayer(3, 3, 1.0)
 
 

@@ -2,16 +2,18 @@
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from awdlib.batches import batchify
 from awdlib.corpora import Corpus, Vocabulary
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
+from awdlib.ntasgd import is_triggered
 from awdlib.training import (
     EpochRecord,
     StepRecord,
@@ -85,6 +87,63 @@ def test_the_learning_rate_follows_the_length_drawn_also_where_the_corpus_ends()
     assert any(record.seq_len < length for record, length in zip(records, drawn, strict=True))
 
 
+def test_records_count_windows_updates_and_epochs_and_average_the_loss():
+    """Against the columns: every row but the last is read once an epoch, and train_loss weighs windows by length."""
+    training, steps, rows = start(MODEL, CONFIG), [], 160 // 2 - 1
+    updates = 0
+    for record in train(training, corpus()):
+        if isinstance(record, StepRecord):
+            updates += 1
+            steps.append(record)
+            assert (record.epoch, record.update) == (len(training.history) + 1, updates) == (training.epoch, updates)
+            assert record.progress == sum(step.seq_len for step in steps) / rows and not record.loss.requires_grad
+            continue
+        read = sum(step.seq_len for step in steps)
+        by_hand = sum(step.loss.item() * step.seq_len for step in steps) / read
+        assert rows - read in (0, 1)
+        assert (record.epoch, record.updates) == (len(training.history), updates)
+        assert record.train_loss == pytest.approx(by_hand, rel=1e-12)
+        assert record.train_perplexity == pytest.approx(math.exp(by_hand), rel=1e-12)
+        assert record.valid_perplexity == math.exp(record.valid_loss)
+        assert record.seconds > 0 and training.seconds == 0 == training.row and not training.loss_sum
+        assert not any(part.any() for state in training.states for part in state), "an epoch begins with zero states"
+        steps = []
+    assert [record.epoch for record in training.history] == [1, 2, 3] and training.finished
+    assert training.best_epoch() == min(training.history, key=lambda record: record.valid_loss)
+    assert start(MODEL, CONFIG).best_epoch() is None
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_averaging_begins_where_the_trigger_says_so_and_nowhere_else(patience):
+    training = start(MODEL, replace(CONFIG, lr=8.0, epochs=12, patience=patience, variable_windows=False))
+    steps, records = [], []
+    for record in train(training, corpus()):
+        (records if isinstance(record, EpochRecord) else steps).append(record)
+    assert {step.lr for step in steps} == {8.0}, "NT-ASGD never lowers its learning rate"
+    losses = [record.valid_loss for record in records]
+    fired = next(epoch for epoch in range(1, 12) if is_triggered(losses[:epoch], patience))
+    assert [record.averaging_began for record in records] == [None] * (fired - 1) + ["trigger"] + [None] * (12 - fired)
+    assert [record.averaging for record in records] == [False] * fired + [True] * (12 - fired)
+    assert training.optimizer.history == losses
+
+
+def test_records_of_an_epoch_are_frozen_and_those_of_steps_too():
+    for record in train(start(MODEL, replace(CONFIG, epochs=1)), corpus()):
+        with pytest.raises(FrozenInstanceError):
+            record.epoch = 7
+
+
+def test_seeds_decide_weights_masks_and_windows_and_nothing_global_does():
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(runs))
+        training = start(MODEL, replace(CONFIG, epochs=1, seed=seed))
+        before = torch.get_rng_state()
+        runs.append([(r.seq_len, r.loss.item()) for r in train(training, corpus()) if isinstance(r, StepRecord)])
+        assert before.equal(torch.get_rng_state())
+    assert runs[0] == runs[1] != runs[2]
+
+
 def test_evaluation_counts_every_target_once_and_does_not_depend_on_the_window():
     model, tokens = LanguageModel(MODEL).double(), corpus().test
     with torch.no_grad():
@@ -114,11 +173,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(stop_at, tmp_path
         if number == stop_at:
             break
     torch.save(stopped.state_dict(), tmp_path / "state.pt")
-    resumed = start(MODEL, config)
-    torch.rand(7)  # the global generator has nothing to do with it
-    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert sum(1 for _ in train(resumed, text)) == length - stop_at
-    assert_same_run(resumed, whole)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    for _ in range(2):  # what was saved stays as it is, and can be resumed from again
+        resumed = start(MODEL, config)
+        torch.rand(7)  # the global generator has nothing to do with it
+        resumed.load_state_dict(saved)
+        for restored, stored in zip(*map(tree_leaves, (resumed.state_dict(), saved)), strict=True):
+            assert restored.equal(stored) if isinstance(stored, torch.Tensor) else restored == stored
+        assert sum(1 for _ in train(resumed, text)) == length - stop_at
+        assert_same_run(resumed, whole)
 
 
 def test_a_schedule_begins_averaging_where_the_trigger_does_not():
@@ -127,6 +190,11 @@ def test_a_schedule_begins_averaging_where_the_trigger_does_not():
     began = [r.averaging_began for r in train(training, corpus()) if isinstance(r, EpochRecord)]
     assert began == [None, "schedule", None]
     assert [r.averaging for r in training.history] == [False, False, True]
+
+
+def test_a_decay_schedule_scales_the_rate_that_was_set():
+    config = replace(CONFIG, lr=6.0, lr_decay="schedule", decay_after=0, decay_factor=0.5)
+    assert start(MODEL, config).lr == 3.0  # epoch 1 is one beyond the last full one
 
 
 def test_validation_sees_the_average_and_training_goes_on_from_the_iterate():
@@ -157,8 +225,19 @@ def test_a_diverged_run_says_where_and_what_to_do():
     training = start(MODEL, CONFIG)
     with torch.no_grad():
         training.model.softmax_bias[3] = float("nan")
-    with pytest.raises(TrainingDiverged, match=r"nan in epoch 1.*lr 1.0: lower lr"):
+    complaint = r"^the loss became nan in epoch 1, by update \d+, at lr 1.0: lower lr or max_grad_norm$"
+    with pytest.raises(TrainingDiverged, match=complaint):
         list(train(training, corpus()))
+    assert not training.history, "no epoch is recorded that has no loss"
+
+
+def test_divergence_is_noticed_within_a_hundred_updates():
+    config = replace(CONFIG, batch_size=1, bptt=5, variable_windows=False)
+    training = start(MODEL, config)
+    with torch.no_grad():
+        training.model.softmax_bias[3] = float("nan")
+    with pytest.raises(TrainingDiverged, match="by update 100,"):
+        list(train(training, corpus(1000)))
 
 
 @pytest.mark.parametrize(("values", "named"), [
@@ -177,3 +256,7 @@ def test_a_corpus_that_does_not_fit_is_refused_before_training():
         next(train(Training(LanguageModel(ModelConfig(vocab_size=12)), CONFIG), corpus()))
     with pytest.raises(ValueError, match="batch_size 40"):
         next(train(start(MODEL, TrainConfig(batch_size=40, epochs=1)), corpus(40)))
+    with pytest.raises(ValueError, match="^batch_size 40 leaves 2 tokens a column; training needs 3$"):
+        next(train(start(MODEL, TrainConfig(batch_size=40, epochs=1)), corpus(119)))
+    with pytest.raises(ValueError, match="batch_size 31 cuts 60 tokens"):  # validation's, before the first update
+        next(train(start(MODEL, replace(CONFIG, eval_batch_size=31)), corpus()))
