@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from awdlib import require
+
 
 def batchify(tokens: Tensor, batch_size: int) -> Tensor:
     """Lay a stream out as columns of equal length, dropping the few tokens left over.
@@ -25,10 +27,12 @@ def batchify(tokens: Tensor, batch_size: int) -> Tensor:
         (rows, batch_size): column b continues where column b - 1 ended.
 
     Raises:
-        ValueError: batch_size is not positive, or the columns would hold fewer than 2 tokens.
+        ValueError: tokens are not token ids, batch_size is not positive, or the columns would hold fewer than 2 tokens.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    require.token_ids("tokens", tokens, "(num_tokens,)")
+    batch_size = require.whole_number("batch_size", batch_size, 1)
+    if len(tokens) < 2:
+        raise ValueError(f"the text has {len(tokens)} tokens; it needs at least 2, one to read and one to predict")
     rows = len(tokens) // batch_size
     if rows < 2:
         raise ValueError(
@@ -64,19 +68,18 @@ class WindowLengths:
     maximum: int | None = None
 
     def __post_init__(self) -> None:
-        if self.minimum < 1:
-            raise ValueError(f"minimum is {self.minimum}; a window needs at least 1 token")
+        require.declared_types(self)
+        require.whole_number("minimum", self.minimum, 1)
         if self.bptt < self.minimum:
             raise ValueError(f"bptt is {self.bptt}; it must be at least the minimum window, {self.minimum}")
-        if not 0 <= self.short_probability <= 1:
-            raise ValueError(f"short_probability is {self.short_probability}; it must lie in [0, 1]")
-        if self.spread < 0:
-            raise ValueError(f"spread is {self.spread}; a standard deviation cannot be negative")
+        require.number("short_probability", self.short_probability, "[0, 1]")
+        require.number("spread", self.spread, "[0, inf)")
         if self.maximum is not None and self.maximum < self.bptt:
             raise ValueError(f"maximum is {self.maximum}; it must be at least bptt, {self.bptt}")
 
     def draw(self, generator: torch.Generator | None = None) -> int:
         """Draw one length in tokens; two numbers are taken from ``generator`` each time (a CPU generator)."""
+        require.generator(generator, "cpu")
         short = torch.rand((), generator=generator, dtype=torch.float64).item() < self.short_probability
         noise = torch.randn((), generator=generator, dtype=torch.float64).item()
         length = int((self.bptt / 2 if short else self.bptt) + self.spread * noise)
@@ -121,7 +124,17 @@ def window(columns: Tensor, start: int, length: int) -> tuple[Tensor, Tensor]:
 
     Returns:
         inputs (seq_len, batch) and targets (seq_len, batch).
+
+    Raises:
+        ValueError: no row of inputs and its targets begins at ``start``, or length is not positive.
     """
+    require.tensor("columns", columns, "(rows, batch)")
+    length = require.whole_number("the window's length", length, 1)
+    start = require.whole_number("start", start, 0)
+    if start > len(columns) - 2:
+        raise ValueError(
+            f"start is {start}; in columns of {len(columns)} rows the last window begins at row {len(columns) - 2}"
+        )
     seq_len = min(length, len(columns) - 1 - start)
     return columns[start : start + seq_len], columns[start + 1 : start + 1 + seq_len]
 
@@ -132,8 +145,8 @@ def fixed_windows(columns: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor
     Raises:
         ValueError: length is not positive.
     """
-    if length < 1:
-        raise ValueError(f"the window's length is {length}; it must be at least 1")
+    require.tensor("columns", columns, "(rows, batch)")
+    require.whole_number("the window's length", length, 1)
     for start in range(0, len(columns) - 1, length):
         yield window(columns, start, length)
 

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from awdlib.batches import batchify, fixed_windows
+from awdlib import require
+from awdlib.batches import fixed_windows
+from awdlib.evaluation import columns_for
 from awdlib.model import LanguageModel, at_least_single
 
 CHUNK = 256  # queries at a time: memory is CHUNK x (window + CHUNK) numbers a stream
@@ -45,12 +47,10 @@ class CacheConfig:
     only_when_full: bool = False
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ValueError(f"the cache's window is {self.window}; it must be at least 1")
-        if not self.flatness >= 0:
-            raise ValueError(f"the cache's flatness (theta) is {self.flatness}; it cannot be negative")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"the cache's weight (lambda) is {self.weight}; it must lie in [0, 1]")
+        require.whole_number("the cache's window", self.window, 1)
+        require.number("the cache's flatness (theta)", self.flatness, "[0, inf)")
+        require.number("the cache's weight (lambda)", self.weight, "[0, 1]")
+        require.declared_types(self)
 
 
 class TargetProbabilities(NamedTuple):
@@ -61,15 +61,35 @@ class TargetProbabilities(NamedTuple):
     usable: Tensor  #: bool: whether there is a history to use
 
     def mixed(self, weight: float) -> Tensor:
-        """(1 - lambda) p_model + lambda p_cache, and p_model alone where the cache cannot be used."""
+        """(1 - lambda) p_model + lambda p_cache, and p_model alone where the cache cannot be used.
+
+        Raises:
+            ValueError: lambda is outside [0, 1].
+        """
+        require.number("the cache's weight (lambda)", weight, "[0, 1]")
         return torch.where(self.usable, (1 - weight) * self.model + weight * self.cache, self.model)
 
     def loss(self, weight: float) -> float:
-        """Mean negative log likelihood in nats a token at this lambda: free to search, once these are stored."""
-        return -self.mixed(weight).log().mean().item()
+        """Mean negative log likelihood in nats a token at this lambda: free to search, once these are stored.
+
+        Raises:
+            ValueError: lambda is outside [0, 1], or a probability is not a number.
+        """
+        loss = -self.mixed(weight).log().mean().item()
+        if math.isnan(loss):
+            raise ValueError(
+                "the loss is nan: the model has diverged, or theta is too large; take earlier weights, or "
+                "a smaller theta"
+            )
+        return loss
 
     def best_weight(self, tolerance: float = 1e-5) -> float:
-        """The lambda of lowest loss, by golden-section search: the loss is convex in lambda."""
+        """The lambda of lowest loss, by golden-section search: the loss is convex in lambda.
+
+        Raises:
+            ValueError: the tolerance is too small for the search to end, or a probability is not a number.
+        """
+        require.number("tolerance", tolerance, "[1e-12, 1]")
         low, high, ratio = 0.0, 1.0, (math.sqrt(5) - 1) / 2
         while high - low > tolerance:
             left, right = high - ratio * (high - low), low + ratio * (high - low)
@@ -92,8 +112,18 @@ def cache_probabilities(
         only_when_full: see `CacheConfig`.
 
     Returns:
-        probabilities (num_targets,), 0 where there is no history; and whether there is one, (num_targets,) bool.
+        probabilities (num_targets,), 0 where there is no history; and whether there is one, (num_targets,) bool. Where
+        a state is not a number, neither are the probabilities that saw it.
+
+    Raises:
+        ValueError: a shape, kind or device is none of these, the text is empty, or a setting out of range.
     """
+    require.floats("states", states, "(num_targets, features)")
+    require.token_ids("targets", targets, "(num_targets,)")
+    require.same_device("targets", targets, "states", states)
+    if not len(states) == len(targets) > 0:
+        raise ValueError(f"there are {len(states)} states and {len(targets)} targets; there must be one each, and one")
+    CacheConfig(window=window, flatness=flatness, only_when_full=only_when_full)  # refuses what is out of range
     history = _History(window, flatness, only_when_full)
     chunks = zip(states.split(CHUNK), targets.split(CHUNK), strict=True)
     found = [history.look_up_and_remember(*chunk) for chunk in chunks]
@@ -120,7 +150,7 @@ class _History:
         visible = (key < position) & (key >= position - self.window)  # (Q, K)
 
         scores = (self.flatness * states @ keys.t()).masked_fill(~visible, -torch.inf)
-        attention = scores.softmax(dim=1).nan_to_num(0.0)  # a row with nothing visible is all nan: no history yet
+        attention = scores.softmax(dim=1).where(visible, 0)  # a row with nothing visible is all nan: no history yet
         found = (attention * (words[None, :] == targets[:, None])).sum(dim=1)
 
         count = torch.arange(len(states), device=states.device) + self.seen  # pairs before each query
@@ -141,6 +171,9 @@ def target_probabilities(
         config: the cache's settings; its weight does not matter here.
         batch_size: columns that the text is cut into; 1 is exact.
         seq_len: rows at a time; does not change the result.
+
+    Raises:
+        ValueError: as `evaluate` says.
     """
     return sweep_flatness(model, tokens, config, [config.flatness], batch_size, seq_len)[0]
 
@@ -158,12 +191,17 @@ def sweep_flatness(
 
     Memory is bounded by the window and the chunk, whatever the length of the text; only three numbers a target and
     theta are kept.
+
+    Raises:
+        ValueError: there is no theta, one is out of range, or as `evaluate` says.
     """
+    columns = columns_for(model, tokens, batch_size)
+    settings = [replace(config, flatness=flatness) for flatness in flatnesses]
+    if not settings:
+        raise ValueError("there is no theta to try: name at least one")
     was_training = model.training
     model.eval()
     try:
-        columns = batchify(tokens, batch_size).to(model.embedding.device)
-        settings = [replace(config, flatness=flatness) for flatness in flatnesses]
         caches = [[_History(s.window, s.flatness, s.only_when_full) for _ in range(batch_size)] for s in settings]
         states = None
         parts: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in settings]

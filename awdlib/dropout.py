@@ -14,6 +14,8 @@ switched off in evaluation. They are functions: the state of a mask is nobody's 
 import torch
 from torch import Tensor
 
+from awdlib import require
+
 
 def require_probability(name: str, p: float) -> None:
     """Raise unless p is a dropout probability.
@@ -21,8 +23,7 @@ def require_probability(name: str, p: float) -> None:
     Raises:
         ValueError: p is outside [0, 1), or not a number.
     """
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept")
+    require.number(name, p, "[0, 1)", ": at 1 nothing would be kept")
 
 
 def keep_mask(
@@ -45,9 +46,15 @@ def keep_mask(
         dtype: floating-point type of the mask; None takes torch's default.
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), a size is negative, dtype is not a floating-point type, or the generator is
+            for another device.
     """
     require_probability("p", p)
+    require.sizes("shape", shape)
+    device = torch.get_default_device() if device is None else require.device(device)
+    require.generator(generator, device)
+    if not (dtype or torch.get_default_dtype()).is_floating_point:
+        raise ValueError(f"dtype is {dtype}; a mask needs a floating-point type, such as torch.float32")
     # uniform numbers of 24 bits, whatever dtype is: on a CPU this takes less than half of what bernoulli_ does
     kept = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) >= p
     return kept.to(dtype or torch.get_default_dtype()).div_(1 - p)
@@ -68,8 +75,9 @@ def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: t
         the same shape.
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), or x does not hold floating-point numbers.
     """
+    require.floats("x", x)
     return weight_dropout(x, p, training, generator=generator)
 
 
@@ -88,12 +96,10 @@ def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: tor
         (seq_len, batch, features).
 
     Raises:
-        ValueError: p is outside [0, 1), or x does not have three dimensions.
+        ValueError: p is outside [0, 1), or x does not have three dimensions of floating-point numbers.
     """
-    require_probability("p", p)
-    if x.dim() != 3:
-        raise ValueError(f"x has shape {tuple(x.shape)}; locked dropout needs (seq_len, batch, features)")
-    if not training or p == 0:
+    require.floats("x", x, "(seq_len, batch, features)")
+    if _drops_nothing(p, training):
         return x
     _, batch, features = x.shape
     return x * keep_mask((1, batch, features), p, generator=generator, device=x.device, dtype=x.dtype)
@@ -117,10 +123,10 @@ def embedding_dropout(
         (vocab, embedding_size).
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), or weight does not have two dimensions of floating-point numbers.
     """
-    require_probability("p", p)
-    if not training or p == 0:
+    require.floats("weight", weight, "(vocab, embedding_size)")
+    if _drops_nothing(p, training):
         return weight
     return weight * keep_mask((len(weight), 1), p, generator=generator, device=weight.device, dtype=weight.dtype)
 
@@ -143,9 +149,14 @@ def weight_dropout(
         the same shape; gradients reach ``weight`` and are 0 exactly where the mask is.
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), or weight does not hold floating-point numbers.
     """
-    require_probability("p", p)
-    if not training or p == 0:
+    require.floats("weight", weight)
+    if _drops_nothing(p, training):
         return weight
     return weight * keep_mask(tuple(weight.shape), p, generator=generator, device=weight.device, dtype=weight.dtype)
+
+
+def _drops_nothing(p: float, training: bool) -> bool:
+    require_probability("p", p)
+    return not require.switch("training", training) or p == 0

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.batches import batchify, fixed_windows
 from awdlib.corpora import Corpus
 from awdlib.model import LanguageModel, cross_entropy
@@ -23,11 +24,15 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
 
     Returns:
         nats a token; its exponential is the perplexity.
+
+    Raises:
+        ValueError: tokens are not ids of the model's words, or too few for the batch; batch_size or seq_len is not
+            positive.
     """
+    columns = columns_for(model, tokens, batch_size)
     was_training = model.training
     model.eval()
     try:
-        columns = batchify(tokens, batch_size).to(model.embedding.device)
         states = model.initial_states(batch_size)
         total = torch.zeros((), dtype=torch.float64, device=columns.device)
         for inputs, targets in fixed_windows(columns, seq_len):
@@ -36,6 +41,17 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
         return total.item() / (len(columns) - 1)
     finally:
         model.train(was_training)
+
+
+def columns_for(model: LanguageModel, tokens: Tensor, batch_size: int) -> Tensor:
+    """`batchify`, on the model's device, of a text that the model can read: looked at once, before it is read.
+
+    Raises:
+        ValueError: an id is outside the model's vocabulary, or as `batchify` says.
+    """
+    columns = batchify(tokens, batch_size)
+    require.known("the text", tokens, model.config.vocab_size)
+    return columns.to(model.embedding.device)
 
 
 def check_vocabulary(model: LanguageModel, corpus: Corpus) -> None:
