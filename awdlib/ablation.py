@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from awdlib import require
 from awdlib.corpora import Corpus
 from awdlib.presets import Preset
 from awdlib.runs import CHECKPOINT, RECORD, Run, read_record, resume, start_finetuning
@@ -92,7 +93,7 @@ def plan(preset: Preset, rows: Sequence[str], seeds: Sequence[int], corpus: Corp
     Raises:
         ValueError: no such row, no rows or seeds, a row that changes nothing, or one that needs another beside it.
     """
-    for name in rows:
+    for name in require.texts("rows", rows):
         if name not in ROWS:
             raise ValueError(f"there is no row {name!r}{suggest(name, ROWS)}")
     if not rows or not seeds:

@@ -122,7 +122,9 @@ def cache_probabilities(
     require.token_ids("targets", targets, "(num_targets,)")
     require.same_device("targets", targets, "states", states)
     if not len(states) == len(targets) > 0:
-        raise ValueError(f"there are {len(states)} states and {len(targets)} targets; there must be one each, and one")
+        raise ValueError(
+            f"there are {len(states)} states and {len(targets)} targets; each target needs its state, and one is due"
+        )
     CacheConfig(window=window, flatness=flatness, only_when_full=only_when_full)  # refuses what is out of range
     history = _History(window, flatness, only_when_full)
     chunks = zip(states.split(CHUNK), targets.split(CHUNK), strict=True)

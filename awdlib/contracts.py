@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from awdlib import require
+
 STANDARD_ERRORS = 5  # a correct implementation strays further about once in two million draws
 
 
@@ -92,7 +94,12 @@ def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p
             (seq_len, batch, input_size) from a zero state; what it returns begins with the outputs, as nn.LSTM's does.
         input_size: features that the layer reads.
         p: probability to try.
+
+    Raises:
+        ValueError: p is not between 0 and 1, or input_size is not positive.
     """
+    require.number("p", p, "(0, 1)")
+    require.whole_number("input_size", input_size, 1)
     return _guarded(lambda: _look_at_weight_drop(make, input_size, p))
 
 
@@ -107,7 +114,16 @@ def check_mask(
         shape: of the x to try.
         shared: dimension → what shares one decision along it.
         separate: dimension → what has decisions of its own along it.
+
+    Raises:
+        ValueError: p is not between 0 and 1, a size is not positive, or shape has no such dimension.
     """
+    require.number("p", p, "(0, 1)")
+    require.sizes("shape", shape)
+    if 0 in shape:
+        raise ValueError(f"shape is {shape}; no size may be 0: there would be nothing to drop")
+    for dim in (*shared, *separate):
+        require.whole_number("a dimension", dim, 0, len(shape) - 1)
     return _guarded(lambda: _look(function, p, shape, shared, separate))
 
 

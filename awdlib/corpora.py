@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.bundled import bundled
 from awdlib.downloads import CorpusError, Mirror, cache_folder, download, matches
 
@@ -27,10 +28,13 @@ class Vocabulary:
 
     Args:
         words: the word types; repetitions are ignored.
+
+    Raises:
+        ValueError: they are one string, or not strings.
     """
 
     def __init__(self, words: Iterable[str]) -> None:
-        self.words = list(dict.fromkeys(words))
+        self.words = require.texts("words", words if isinstance(words, str) else dict.fromkeys(words))
         self.ids = {word: number for number, word in enumerate(self.words)}
 
     def __len__(self) -> int:
@@ -40,16 +44,23 @@ class Vocabulary:
         """Token ids (num_tokens,) of words.
 
         Raises:
-            ValueError: a word is not in the vocabulary.
+            ValueError: a word is not in the vocabulary, or all are one string.
         """
+        if isinstance(words, str):
+            require.texts("words", words)
         try:
             return torch.tensor([self.ids[word] for word in words], dtype=torch.long)
         except KeyError as missing:
             raise ValueError(f"{missing} is not among the vocabulary's {len(self):,} words") from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The words of token ids."""
-        return [self.words[int(number)] for number in ids]
+        """The words of token ids.
+
+        Raises:
+            ValueError: an id is not a whole number below the size of the vocabulary.
+        """
+        numbers = ids.tolist() if isinstance(ids, Tensor) else ids
+        return [self.words[require.whole_number("a token id", number, 0, len(self) - 1)] for number in numbers]
 
     def fingerprint(self) -> str:
         """A hash of the words in order: two vocabularies with the same one give every word the same id."""
@@ -58,7 +69,11 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Three token streams over one vocabulary."""
+    """Three token streams over one vocabulary.
+
+    Raises:
+        ValueError: a split has fewer than 2 tokens, or is not a stream of the vocabulary's ids.
+    """
 
     name: str
     vocabulary: Vocabulary
@@ -67,6 +82,16 @@ class Corpus:
     test: Tensor
     checked: str  #: how the files were verified
     floor: dict[str, float] = field(default_factory=dict)  #: lowest reachable perplexity of each split, where known
+
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            tokens = getattr(self, name)
+            require.token_ids(f"split {name!r}", tokens, "(num_tokens,)")
+            if len(tokens) < 2:
+                raise ValueError(
+                    f"split {name!r} has {len(tokens)} tokens; it needs at least 2: put text into its file"
+                )
+            require.known(f"split {name!r}", tokens, len(self.vocabulary))
 
     def split(self, name: str) -> Tensor:
         """The token stream of split ``name``.
@@ -156,6 +181,7 @@ def load_corpus(name: str, data: str | Path | None = None, progress: bool = True
     Raises:
         CorpusError: an unknown name; or files missing, truncated, not text, or not to be had.
     """
+    require.text("the corpus's name", name)
     if name == "toy":
         return _toy()
     if name not in PUBLISHED:
@@ -209,6 +235,7 @@ def read_words(path: Path) -> list[str]:
     Raises:
         CorpusError: the file is missing, empty, or not UTF-8.
     """
+    path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import torch
 
-from awdlib import __version__
+from awdlib import __version__, require
 
 
 def now() -> str:
@@ -23,8 +23,11 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
 
     Args:
         device: the device of the run; a GPU is named.
+
+    Raises:
+        ValueError: there is no such device.
     """
-    device = torch.device(device)
+    device = require.device(device)
     return {
         "awdlib": __version__,
         "commit": _commit(),

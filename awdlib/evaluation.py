@@ -1,5 +1,7 @@
 """How good a model is: its cross entropy on held-out text, hidden state carried from beginning to end."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
 
     Raises:
         ValueError: tokens are not ids of the model's words, or too few for the batch; batch_size or seq_len is not
-            positive.
+            positive; or the loss is not a finite number.
     """
     columns = columns_for(model, tokens, batch_size)
     was_training = model.training
@@ -38,9 +40,12 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
         for inputs, targets in fixed_windows(columns, seq_len):
             logits, states, _, _ = model(inputs, states)
             total += cross_entropy(logits, targets).double() * len(inputs)
-        return total.item() / (len(columns) - 1)
+        loss = total.item() / (len(columns) - 1)
     finally:
         model.train(was_training)
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss}: the model has diverged; take earlier weights, or train at a lower lr")
+    return loss
 
 
 def columns_for(model: LanguageModel, tokens: Tensor, batch_size: int) -> Tensor:

@@ -78,6 +78,17 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def texts(name: str, value: Any) -> list[str]:
+    """The value, several strings, as a list.
+
+    Raises:
+        ValueError: it is one string, whose letters Python would take for them, or one of them is no string.
+    """
+    if isinstance(value, str):
+        raise ValueError(f"{name} is one string, {shown(value)}; it must be a list of them: use .split()")
+    return [text(f"one of {name}", part) for part in value]
+
+
 _KINDS: dict[type, Callable[[str, Any], Any]] = {int: whole_number, float: number, bool: switch, str: text}
 
 
@@ -213,8 +224,8 @@ def device(value: Any) -> torch.device:
         if found.type == "cuda":
             torch.cuda.get_device_properties(found)
     except (RuntimeError, TypeError, AssertionError):
-        there = "and CUDA GPUs 0 to " + str(torch.cuda.device_count() - 1) if torch.cuda.is_available() else "alone"
-        raise ValueError(f"device is {shown(value)}; torch finds the cpu {there} here: take one of these") from None
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise ValueError(f"device is {shown(value)}; torch finds here: {', '.join(there)}") from None
     return found
 
 

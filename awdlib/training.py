@@ -8,6 +8,7 @@ is consistent: its `state_dict` can be saved there and the run resumed exactly.
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,18 +17,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from awdlib import require
 from awdlib.batches import batchify, ends_epoch, window
 from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
 from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
+from awdlib.recurrent import State
 from awdlib.training_config import TrainConfig
 
+LARGEST_LOSS = math.log(sys.float_info.max)  # in nats a token: beyond it perplexity is no number, and nothing learned
 UPDATES_BETWEEN_CHECKS = 100  # looking at the loss makes a GPU wait, so not after every update
 
 
 class TrainingDiverged(ValueError):
-    """The loss is no longer a finite number."""
+    """The loss, or a weight, is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class EpochRecord:
     averaging: bool  #: whether valid_loss is the average's
     averaging_began: str | None  #: at this epoch's end: "trigger" or "schedule"; else None
     seconds: float  #: of training and validation
+
+    def __post_init__(self) -> None:
+        require.declared_types(self)
 
     @property
     def train_perplexity(self) -> float:
@@ -132,19 +139,45 @@ class Training:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, onto this model's device."""
+        """Restore what `state_dict` returned, onto this model's device.
+
+        Raises:
+            ValueError: it is not the state of a training with this model and these settings; this one may be half
+                restored then, and is to be thrown away.
+        """
+        try:
+            self._restore(saved)
+        except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            reason = require.shown(error)
+            raise ValueError(f"the state is of another model, device or version ({reason}): take its own") from None
+
+    def _restore(self, saved: dict[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.window_generator.set_state(saved["window_generator"].cpu())
         self.mask_generator.set_state(saved["mask_generator"].cpu())
         self.history = [EpochRecord(**record) for record in saved["history"]]
-        self.updates, self.row, self.seconds = saved["updates"], saved["row"], saved["seconds"]
+        self.updates = require.whole_number("updates", saved["updates"], 0)
+        self.row = require.whole_number("row", saved["row"], 0)
+        self.seconds = require.number("seconds", saved["seconds"], "[0, inf)")
         self.states = [tuple(part.to(self.device) for part in state) for state in saved["states"]]
+        if _shapes(self.states) != (expected := _shapes(self.model.initial_states(self.config.batch_size))):
+            raise ValueError(f"the hidden states have shapes {_shapes(self.states)}; this training's have {expected}")
         self.loss_sum = saved["loss_sum"].to(self.device)
+        require_finite(self)
+
+
+def _shapes(states: list[State]) -> list[list[tuple[int, ...]]]:
+    return [[tuple(part.shape) for part in state] for state in states]
 
 
 def start(model_config: ModelConfig, config: TrainConfig, device: torch.device | str = "cpu") -> Training:
-    """A fresh `Training`; equal seeds give equal initial weights on every device."""
+    """A fresh `Training`; equal seeds give equal initial weights on every device.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    device = require.device(device)
     model = LanguageModel(model_config, generator=torch.Generator().manual_seed(config.seed)).to(device)
     return Training(model, config)
 
@@ -160,7 +193,7 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
         a `StepRecord` after each update, an `EpochRecord` after each epoch.
 
     Raises:
-        TrainingDiverged: the loss is not finite.
+        TrainingDiverged: the loss, or a weight, is not finite.
         ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's.
     """
     check_vocabulary(training.model, corpus)
@@ -169,6 +202,8 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
     batchify(corpus.valid, config.eval_batch_size)  # fails now, not an epoch later
     if ends_epoch(columns, 0):
         raise ValueError(f"batch_size {config.batch_size} leaves {len(columns)} tokens a column; training needs 3")
+    if training.row >= len(columns):
+        raise ValueError(f"the training stands at row {training.row} of {len(columns)}: take the text it began with")
     if config.average_from == 1 and training.updates == 0:
         training.optimizer.start_averaging()
     while not training.finished:
@@ -219,6 +254,9 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
     averaging, began_by = optimizer.averaging, None
     with optimizer.averaged():
         valid_loss = evaluate(training.model, corpus.valid, config.eval_batch_size, config.bptt)
+    train_loss = training.loss_sum.item() / training.row
+    if max(train_loss, valid_loss) > LARGEST_LOSS:
+        raise _diverged(training, f"the loss became {max(train_loss, valid_loss):.0f} nats a token")
     if config.lr_decay == "none" and optimizer.observe(valid_loss):
         began_by = "trigger"
     elif not averaging and training.epoch + 1 == config.average_from:
@@ -227,7 +265,7 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
     record = EpochRecord(
         epoch=training.epoch,
         updates=training.updates,
-        train_loss=training.loss_sum.item() / training.row,
+        train_loss=train_loss,
         valid_loss=valid_loss,
         averaging=averaging,
         averaging_began=began_by,
@@ -239,13 +277,20 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
 
 
 def require_finite(training: Training) -> None:
-    """Raise if the epoch's loss is no longer finite; waits for the device.
+    """Raise if the epoch's loss, or a weight, is no longer finite; waits for the device.
 
     Raises:
         TrainingDiverged: it is not.
     """
     if not torch.isfinite(training.loss_sum):
-        raise TrainingDiverged(
-            f"the loss became {training.loss_sum.item()} in epoch {training.epoch}, by update {training.updates}, at "
-            f"lr {training.config.lr}: lower lr or max_grad_norm"
-        )
+        raise _diverged(training, f"the loss became {training.loss_sum.item()}")
+    weights = [weight.detach() for weight in training.model.parameters()]
+    if not torch.stack([weight.isfinite().all() for weight in weights]).all():  # the last gradient was not
+        raise _diverged(training, "a weight is no longer finite")
+
+
+def _diverged(training: Training, what: str) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"{what} in epoch {training.epoch}, by update {training.updates}, at lr {training.config.lr}: lower lr or "
+        "max_grad_norm"
+    )

@@ -334,9 +334,7 @@ def test_ctrl_c_ends_ablate_between_two_updates(tmp_path):
         "1",
         "--out",
         str(tmp_path),
-        *WORDS,
-        "--epochs",
-        "9",
+        *(word.replace("epochs=2", "epochs=9") for word in WORDS),
     ]
     code = "import sys, tests.test_ablation as t; sys.exit(t.run_command(*sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -388,7 +386,7 @@ BAD = {
     "no rows": (["--rows", ","], "needs at least one of each"),
     "no seeds": (["--seeds", ""], "needs at least one of each"),
     "seeds": (["--seeds", "1,two"], "seeds is '1,two'; it must be whole numbers with commas between them"),
-    "negative seed": (["--seeds", "1,-2"], "seed is -2; it must be zero or positive"),
+    "negative seed": (["--seeds", "1,-2"], "seed is -2; it cannot be negative"),
     "row without effect": (["--set", "dropout_weight=0"], "row 'no-weight-drop' changes nothing in these settings"),
     "fine-tuned alone": (["--rows", "fine-tuned"], "row 'fine-tuned' goes on from 'full': add that row"),
     "preset": (["--preset", "toi"], "no preset 'toi'; did you mean 'toy'?"),

@@ -41,7 +41,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def _ablate(options: argparse.Namespace) -> int:
     keep_freed_memory()
     preset, device = chosen_preset(options), choose_device(options.device)
-    rows = _listed(options.rows)
+    rows = _listed("rows", options.rows)
     seeds = _whole_numbers("seeds", options.seeds)
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
     folder = options.out or Path("runs") / f"ablation-{options.preset}-{corpus.name}"
@@ -136,12 +136,17 @@ def _draw(path: Path, figure: Callable[[], Any]) -> None:
     print(f"figure: {path}")
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _listed(name: str, text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if twice := [part for part in parts if parts.count(part) > 1]:
+        raise ValueError(f"{name} is {text!r}, with {twice[0]} twice: a grid has one run of each row for each seed")
+    return parts
 
 
 def _whole_numbers(name: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in _listed(text)]
+        numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ValueError(f"{name} is {text!r}; it must be whole numbers with commas between them") from None
+    _listed(name, ",".join(map(str, numbers)))
+    return numbers

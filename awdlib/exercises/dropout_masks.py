@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.contracts import Dropout, Promise, Report, check_locked_dropout, check_mask
 from awdlib.exercises.answers import YOUR_TURN, is_empty
 
@@ -13,8 +14,12 @@ SEQ_LEN, BATCH, FEATURES = 35, 20, 400
 
 
 def check_counts(ordinary: int, locked: int) -> Report:
-    """Exercise 1: how many random decisions one window takes, at (35, 20, 400)."""
-    if ... in (ordinary, locked):
+    """Exercise 1: how many random decisions one window takes, at (35, 20, 400).
+
+    Raises:
+        ValueError: an answer is not a number.
+    """
+    if ordinary is ... or locked is ...:
         return YOUR_TURN
     right = {"ordinary": SEQ_LEN * BATCH * FEATURES, "locked": BATCH * FEATURES}
     hints = {
@@ -29,6 +34,8 @@ def check_counts(ordinary: int, locked: int) -> Report:
         },
     }
     given = {"ordinary": ordinary, "locked": locked}
+    for name, answer in given.items():
+        require.number(name, answer)
     return Report(
         tuple(
             Promise(
