@@ -21,7 +21,7 @@ import torch
 from awdlib import require
 from awdlib.corpora import Corpus
 from awdlib.presets import Preset
-from awdlib.runs import CHECKPOINT, RECORD, Run, read_record, resume, start_finetuning
+from awdlib.runs import CHECKPOINT, RECORD, Run, hold, read_record, resume, start_finetuning
 from awdlib.settings import suggest
 from awdlib.training import EpochRecord, StepRecord, start
 from awdlib.training_config import finetuning
@@ -182,14 +182,16 @@ def run_grid(
 
     Raises:
         ValueError: as `plan` and `is_finished` say, before anything is trained.
+        FolderInUse: another process trains a cell that is not finished.
     """
     cells = plan(preset, rows, seeds, corpus)
     for cell in [cell for cell in cells if not is_finished(cell, folder, name)]:
-        run = open_cell(cell, folder, corpus, name, device)
-        try:
-            for record in run.steps():
-                yield cell, record
-        except GeneratorExit:  # the consumer has left, between two updates
-            run.save("interrupted")
-            raise
-        run.finish()
+        with hold(folder / cell.name):
+            run = open_cell(cell, folder, corpus, name, device)
+            try:
+                for record in run.steps():
+                    yield cell, record
+            except GeneratorExit:  # the consumer has left, between two updates
+                run.save("interrupted")
+                raise
+            run.finish()

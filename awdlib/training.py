@@ -23,7 +23,6 @@ from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
 from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
-from awdlib.recurrent import State
 from awdlib.training_config import TrainConfig
 
 LARGEST_LOSS = math.log(sys.float_info.max)  # in nats a token: beyond it perplexity is no number, and nothing learned
@@ -161,14 +160,11 @@ class Training:
         self.row = require.whole_number("row", saved["row"], 0)
         self.seconds = require.number("seconds", saved["seconds"], "[0, inf)")
         self.states = [tuple(part.to(self.device) for part in state) for state in saved["states"]]
-        if _shapes(self.states) != (expected := _shapes(self.model.initial_states(self.config.batch_size))):
-            raise ValueError(f"the hidden states have shapes {_shapes(self.states)}; this training's have {expected}")
+        due = self.model.initial_states(self.config.batch_size)
+        if [part.shape for state in self.states for part in state] != [part.shape for state in due for part in state]:
+            raise ValueError("its hidden states are of another model or batch_size: take its own")
         self.loss_sum = saved["loss_sum"].to(self.device)
         require_finite(self)
-
-
-def _shapes(states: list[State]) -> list[list[tuple[int, ...]]]:
-    return [[tuple(part.shape) for part in state] for state in states]
 
 
 def start(model_config: ModelConfig, config: TrainConfig, device: torch.device | str = "cpu") -> Training:
@@ -196,19 +192,30 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
         TrainingDiverged: the loss, or a weight, is not finite.
         ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's.
     """
-    check_vocabulary(training.model, corpus)
-    config = training.config
-    columns = batchify(corpus.train, config.batch_size).to(training.device)
-    batchify(corpus.valid, config.eval_batch_size)  # fails now, not an epoch later
-    if ends_epoch(columns, 0):
-        raise ValueError(f"batch_size {config.batch_size} leaves {len(columns)} tokens a column; training needs 3")
-    if training.row >= len(columns):
-        raise ValueError(f"the training stands at row {training.row} of {len(columns)}: take the text it began with")
+    columns, config = columns_of(training, corpus), training.config
     if config.average_from == 1 and training.updates == 0:
         training.optimizer.start_averaging()
     while not training.finished:
         yield from _train_epoch(training, columns)
         yield _finish_epoch(training, corpus, columns)
+
+
+def columns_of(training: Training, corpus: Corpus) -> Tensor:
+    """The corpus's training text in columns, on the device; looked at now, not an epoch later.
+
+    Raises:
+        ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's, or the training
+            began on another text.
+    """
+    check_vocabulary(training.model, corpus)
+    config = training.config
+    columns = batchify(corpus.train, config.batch_size).to(training.device)
+    batchify(corpus.valid, config.eval_batch_size)
+    if ends_epoch(columns, 0):
+        raise ValueError(f"batch_size {config.batch_size} leaves {len(columns)} tokens a column; training needs 3")
+    if training.row >= len(columns):
+        raise ValueError(f"the training stands at row {training.row} of {len(columns)}: take the text it began with")
+    return columns
 
 
 def _train_epoch(training: Training, columns: Tensor) -> Iterator[StepRecord]:
@@ -290,7 +297,5 @@ def require_finite(training: Training) -> None:
 
 
 def _diverged(training: Training, what: str) -> TrainingDiverged:
-    return TrainingDiverged(
-        f"{what} in epoch {training.epoch}, by update {training.updates}, at lr {training.config.lr}: lower lr or "
-        "max_grad_norm"
-    )
+    where = f"in epoch {training.epoch}, by update {training.updates}, at lr {training.config.lr}"
+    return TrainingDiverged(f"{what} {where}: lower lr or max_grad_norm")

@@ -101,6 +101,7 @@ def pretend(folder, row, seed, valid, test, **changes):
         "status": "finished", "preset": "toy", "corpus": {"name": "toy", "floor": {"valid": 5.0}},
         "model": asdict(preset.model), "training": asdict(preset.training),
         "final_perplexity": {"valid": valid, "test": test},
+        "parameters": 1, "epochs": [], "minutes": 1.0, "averaging": None, "best_epoch": None,
     }  # fmt: skip
     checkpoints.write_json(folder / f"{row}-{seed}" / "record.json", record | changes)
 
@@ -270,7 +271,7 @@ def test_unfinished_and_foreign_folders_are_left_out(made_up):
     ("row", "changes", "complaint"),
     [
         ("no-weight-decay", {"preset": "ptb-small"}, "differs from the rest in preset"),
-        ("no-weight-decay", {"corpus": {"name": "ptb"}}, "differs from the rest in corpus"),
+        ("no-weight-decay", {"corpus": {"name": "ptb", "floor": {}}}, "differs from the rest in corpus"),
         ("no-weight-decay", {"model": asdict(PRESETS["toy"].model)}, "in vocab_size, embedding_size, hidden_size"),
         ("fine-tuned", {"training": asdict(TINY.training)}, "in average_from, stop_on_trigger, longest_window, seed"),
         ("fine-tuned", {"preset": "ptb-small"}, "fine-tuned-4 differs from the rest in preset"),

@@ -14,8 +14,8 @@ ORDER = [
     "require",
     "bundled", "allocator", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout", "penalties",
     "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "cache", "generation", "training_config",
-    "training", "presets", "settings", "environment", "checkpoints", "runs", "ablation", "ablation_table",
-    "figures", "explore", "cli", "__main__",
+    "training", "presets", "settings", "environment", "checkpoints", "locks", "records", "runs", "ablation",
+    "ablation_table", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them

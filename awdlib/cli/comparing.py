@@ -13,7 +13,7 @@ from awdlib.checkpoints import write_atomically
 from awdlib.cli.training import INTERRUPTED, chosen_preset, consume, interrupts, introduce
 from awdlib.corpora import CORPORA, load_corpus
 from awdlib.environment import choose_device
-from awdlib.runs import Run, read_record
+from awdlib.runs import Run, hold, read_record
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -49,9 +49,10 @@ def _ablate(options: argparse.Namespace) -> int:
     waiting = [cell for cell in cells if not is_finished(cell, folder, options.preset)]
     print(f"{folder}: {len(cells)} runs, {len(cells) - len(waiting)} of them finished")
     for cell in waiting:
-        if not _follow(cell, open_cell(cell, folder, corpus, options.preset, device)):
-            print("interrupted; run the same command again to go on")
-            return INTERRUPTED
+        with hold(folder / cell.name):
+            if not _follow(cell, open_cell(cell, folder, corpus, options.preset, device)):
+                print("interrupted; run the same command again to go on")
+                return INTERRUPTED
     _publish(folder, collect(folder))
     return 0
 
