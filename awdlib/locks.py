@@ -65,12 +65,15 @@ def _acquire(path: Path) -> int | None:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise CheckpointError(f"cannot write {path.parent} ({error.strerror}): name another folder") from None
+            raise CheckpointError(
+                f"cannot write {path.parent} ({error.strerror}): free some space or name another folder"
+            ) from None
         try:
             _lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {platform.node()} since {now()}".encode())
+                with contextlib.suppress(OSError):  # a full disk cannot say who holds it, and locks all the same
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()} on {platform.node()} since {now()}".encode())
                 return descriptor
         except (BlockingIOError, PermissionError):
             holder = os.read(descriptor, 1000).decode(errors="replace") or "another process"

@@ -7,8 +7,7 @@ at, and never its numbers but by `known`: that would make a GPU wait.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -98,10 +97,10 @@ def declared_types(config: Any) -> None:
     Raises:
         ValueError: a field has a value of another type.
     """
-    for field in fields(config):
-        value, kinds = getattr(config, field.name), get_args(field.type) or (field.type,)
+    for name, declared in get_type_hints(type(config)).items():
+        value, kinds = getattr(config, name), get_args(declared) or (declared,)
         if not (value is None and type(None) in kinds):
-            object.__setattr__(config, field.name, _KINDS[kinds[0]](field.name, value))  # frozen once it is made
+            object.__setattr__(config, name, _KINDS[kinds[0]](name, value))  # frozen once it is made
 
 
 def sizes(name: str, value: Any) -> None:

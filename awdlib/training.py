@@ -291,8 +291,7 @@ def require_finite(training: Training) -> None:
     """
     if not torch.isfinite(training.loss_sum):
         raise _diverged(training, f"the loss became {training.loss_sum.item()}")
-    weights = [weight.detach() for weight in training.model.parameters()]
-    if not torch.stack([weight.isfinite().all() for weight in weights]).all():  # the last gradient was not
+    if not all(weight.isfinite().all() for weight in training.model.parameters()):  # the last gradient was not
         raise _diverged(training, "a weight is no longer finite")
 
 

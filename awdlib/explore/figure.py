@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from awdlib import require
 from awdlib.explore import packing, page
 from awdlib.explore.controls import Control, checked, grid
 from awdlib.explore.still import still_png
@@ -30,7 +31,11 @@ class Explorable:
         self, function: FigureFunction, controls: dict[str, Control], *,
         title: str, look_for: str, still: Any, limit_mb: float,
     ) -> None:  # fmt: skip
-        self.function, self.title, self.look_for, self._still = function, title, look_for, still
+        if not callable(function):
+            raise ValueError(f"the function is {require.shown(function)}; give one from parameters to a plotly figure")
+        self.function, self._still = function, still
+        self.title, self.look_for = require.text("title", title), require.text("look_for", look_for)
+        require.number("limit_mb", limit_mb, "(0, inf)")
         self.controls = checked(controls)
         self.points = grid_within(self.controls)
         self.packed = packing.pack([self.tree(**point) for point in self.points])
@@ -48,8 +53,14 @@ class Explorable:
         return {name: control.value for name, control in self.controls.items()}
 
     def decoded(self, **values: Any) -> dict[str, Any]:
-        """The figure that the page shows for these values (unpacked in Python; the default ones where left out)."""
-        return packing.unpack(self.packed, self.points.index(self.default | values))
+        """The figure that the page shows for these values (unpacked in Python; the default ones where left out).
+
+        Raises:
+            ValueError: the controls cannot stand there.
+        """
+        if (point := self.default | values) not in self.points:
+            raise ValueError(f"the controls cannot stand at {point}: choose among their values")
+        return packing.unpack(self.packed, self.points.index(point))
 
     @cached_property
     def html(self) -> str:
@@ -111,9 +122,11 @@ def figure_tree(result: Any) -> dict[str, Any]:
     """A figure, or ``(figure, sentence)``, as ``{"data", "layout", "alt"}`` in the book's template.
 
     Raises:
-        ValueError: no text alternative.
+        ValueError: not a plotly figure, or no text alternative.
     """
-    figure, sentence = result if isinstance(result, tuple) else (result, "")
+    figure, sentence = result if isinstance(result, tuple) and len(result) == 2 else (result, "")
+    if not hasattr(figure, "to_plotly_json"):
+        raise ValueError(f"there is no plotly figure, but {require.shown(result)}: return one, or (figure, sentence)")
     tree = packing.plain(figure.to_plotly_json())
     layout = tree.get("layout", {})
     meta = layout.pop("meta", None)
