@@ -155,5 +155,9 @@ def ends_epoch(columns: Tensor, start: int) -> bool:
     """Whether an epoch of training is over at row ``start``: fewer than 2 targets a column are left.
 
     The original code stops there too, so an epoch covers every target but at most one a column.
+
+    Raises:
+        ValueError: start is negative, or not a whole number.
     """
+    require.whole_number("start", start, 0)
     return len(columns) - 1 - start < 2
