@@ -228,11 +228,11 @@ def device(value: Any) -> torch.device:
     return found
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, longest: int = 60) -> str:
     """The value for a message: one line, and not a long one."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
         return f"a {type(value).__name__} of {len(value)} tensors"
     line = " ".join(repr(value).split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."

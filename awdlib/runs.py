@@ -207,7 +207,7 @@ def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") 
         model.load_state_dict(saved["model"])
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} is of another version of awdlib ({require.shown(error)}): use that one"
+            f"{path} is of another version of awdlib ({require.shown(error, 200)}): use that one"
         ) from None
     return model.eval(), config
 

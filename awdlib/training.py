@@ -147,7 +147,7 @@ class Training:
         try:
             self._restore(saved)
         except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-            reason = require.shown(error)
+            reason = require.shown(error, 200)
             raise ValueError(f"the state is of another model, device or version ({reason}): take its own") from None
 
     def _restore(self, saved: dict[str, Any]) -> None:

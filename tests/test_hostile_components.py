@@ -177,7 +177,8 @@ LSTM, GRU = ((torch.ones(n, 3), torch.ones(n, 4), torch.ones(n), torch.ones(n)) 
 
 
 @table({
-    **{f"{name} of {value!r}": (lambda n=name, v=value: LSTMLayer(**{"input_size": 3, "hidden_size": 4, n: v}), f"{name} is")
+    **{f"{name} of {value!r}":
+       (lambda n=name, v=value: LSTMLayer(**{"input_size": 3, "hidden_size": 4, n: v}), f"{name} is")
        for name in ("input_size", "hidden_size") for value in (0, -1, 3.0, "3", True)},
     "p as a string": (lambda: LSTMLayer(3, 4, "0.5"), "weight_dropout is '0.5'; it must be a number"),
     "no streams": (lambda: LAYER.initial_state(0), "batch_size is 0; it must be at least 1"),
