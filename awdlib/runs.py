@@ -229,6 +229,8 @@ def resume(
     """
     path = folder / CHECKPOINT
     saved = checkpoints.load(path, "cpu", holding=("model_config", "train_config", "vocabulary", "corpus"))
+    if not all(isinstance(saved[name], dict) for name in ("model_config", "train_config")):
+        raise CheckpointError(f"{path} is a checkpoint of another kind or version: it holds no settings")
     changed = _changed_fields(saved["model_config"], model_config) + _changed_fields(saved["train_config"], config)
     if changed:
         raise CheckpointError(
