@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from awdlib import require
 from awdlib.corpora import Corpus
 from awdlib.presets import Preset
-from awdlib.runs import CHECKPOINT, RECORD, Run, read_record, resume, start_finetuning
+from awdlib.runs import CHECKPOINT, RECORD, Run, hold, read_record, resume, start_finetuning
 from awdlib.settings import suggest
 from awdlib.training import EpochRecord, StepRecord, start
 from awdlib.training_config import finetuning
@@ -132,7 +133,7 @@ def plan(preset: Preset, rows: Sequence[str], seeds: Sequence[int], corpus: Corp
         >>> [cell.name for cell in cells]
         ['full-1', 'no-ar-tar-1', 'full-2', 'no-ar-tar-2']
     """
-    for name in rows:
+    for name in require.texts("rows", rows):
         if name not in ROWS:
             raise ValueError(f"there is no row {name!r}{suggest(name, ROWS)}")
     if not rows or not seeds:
@@ -273,6 +274,7 @@ def run_grid(
 
     Raises:
         ValueError: as `plan` and `is_finished` say, before anything is trained.
+        FolderInUse: another process trains a cell that is not finished.
 
     Example:
         >>> import tempfile
@@ -289,11 +291,12 @@ def run_grid(
     """
     cells = plan(preset, rows, seeds, corpus)
     for cell in [cell for cell in cells if not is_finished(cell, folder, name)]:
-        run = open_cell(cell, folder, corpus, name, device)
-        try:
-            for record in run.steps():
-                yield cell, record
-        except GeneratorExit:  # the consumer has left, between two updates
-            run.save("interrupted")
-            raise
-        run.finish()
+        with hold(folder / cell.name):
+            run = open_cell(cell, folder, corpus, name, device)
+            try:
+                for record in run.steps():
+                    yield cell, record
+            except GeneratorExit:  # the consumer has left, between two updates
+                run.save("interrupted")
+                raise
+            run.finish()

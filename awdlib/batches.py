@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from awdlib import require
+
 
 def batchify(tokens: Tensor, batch_size: int) -> Tensor:
     """Lay a stream out as columns of equal length, dropping the few tokens left over.
@@ -25,7 +27,7 @@ def batchify(tokens: Tensor, batch_size: int) -> Tensor:
         (rows, batch_size), column b continuing where column b - 1 ended.
 
     Raises:
-        ValueError: batch_size is not positive, or the columns would hold fewer than 2 tokens.
+        ValueError: tokens are not token ids, batch_size is not positive, or the columns would hold fewer than 2 tokens.
 
     Example:
         >>> import torch
@@ -35,8 +37,10 @@ def batchify(tokens: Tensor, batch_size: int) -> Tensor:
                 [1, 4, 7],
                 [2, 5, 8]])
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    require.token_ids("tokens", tokens, "(num_tokens,)")
+    batch_size = require.whole_number("batch_size", batch_size, 1)
+    if len(tokens) < 2:
+        raise ValueError(f"the text has {len(tokens)} tokens; it needs at least 2, one to read and one to predict")
     rows = len(tokens) // batch_size
     if rows < 2:
         raise ValueError(
@@ -84,14 +88,12 @@ class WindowLengths:
     maximum: int | None = None
 
     def __post_init__(self) -> None:
-        if self.minimum < 1:
-            raise ValueError(f"minimum is {self.minimum}; a window needs at least 1 token")
+        require.declared_types(self)
+        require.whole_number("minimum", self.minimum, 1)
         if self.bptt < self.minimum:
             raise ValueError(f"bptt is {self.bptt}; it must be at least the minimum window, {self.minimum}")
-        if not 0 <= self.short_probability <= 1:
-            raise ValueError(f"short_probability is {self.short_probability}; it must lie in [0, 1]")
-        if self.spread < 0:
-            raise ValueError(f"spread is {self.spread}; a standard deviation cannot be negative")
+        require.number("short_probability", self.short_probability, "[0, 1]")
+        require.number("spread", self.spread, "[0, inf)")
         if self.maximum is not None and self.maximum < self.bptt:
             raise ValueError(f"maximum is {self.maximum}; it must be at least bptt, {self.bptt}")
 
@@ -101,6 +103,7 @@ class WindowLengths:
         Args:
             generator: source of randomness, on the CPU; None takes torch's global one.
         """
+        require.generator(generator, "cpu")
         short = torch.rand((), generator=generator, dtype=torch.float64).item() < self.short_probability
         noise = torch.randn((), generator=generator, dtype=torch.float64).item()
         length = int((self.bptt / 2 if short else self.bptt) + self.spread * noise)
@@ -146,6 +149,9 @@ def window(columns: Tensor, start: int, length: int) -> tuple[Tensor, Tensor]:
     Returns:
         inputs (seq_len, batch) and targets (seq_len, batch).
 
+    Raises:
+        ValueError: no row of inputs and its targets begins at ``start``, or length is not positive.
+
     Example:
         >>> import torch
         >>> from awdlib.batches import window
@@ -153,6 +159,13 @@ def window(columns: Tensor, start: int, length: int) -> tuple[Tensor, Tensor]:
         >>> inputs.flatten().tolist(), targets.flatten().tolist()
         ([1, 2, 3], [2, 3, 4])
     """
+    require.tensor("columns", columns, "(rows, batch)")
+    length = require.whole_number("the window's length", length, 1)
+    start = require.whole_number("start", start, 0)
+    if start > len(columns) - 2:
+        raise ValueError(
+            f"start is {start}; in columns of {len(columns)} rows the last window begins at row {len(columns) - 2}"
+        )
     seq_len = min(length, len(columns) - 1 - start)
     return columns[start : start + seq_len], columns[start + 1 : start + 1 + seq_len]
 
@@ -176,8 +189,8 @@ def fixed_windows(columns: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor
         >>> [targets.flatten().tolist() for _, targets in fixed_windows(torch.arange(6)[:, None], length=3)]
         [[1, 2, 3], [4, 5]]
     """
-    if length < 1:
-        raise ValueError(f"the window's length is {length}; it must be at least 1")
+    require.tensor("columns", columns, "(rows, batch)")
+    require.whole_number("the window's length", length, 1)
     for start in range(0, len(columns) - 1, length):
         yield window(columns, start, length)
 
@@ -191,6 +204,9 @@ def ends_epoch(columns: Tensor, start: int) -> bool:
         columns: (rows, batch) from `batchify`.
         start: the row at which the next window would begin.
 
+    Raises:
+        ValueError: start is negative, or not a whole number.
+
     Example:
         Six rows hold five targets a column; at row 4 one is left, and the epoch ends without it:
 
@@ -199,4 +215,5 @@ def ends_epoch(columns: Tensor, start: int) -> bool:
         >>> [ends_epoch(torch.arange(6)[:, None], start) for start in (0, 3, 4, 5)]
         [False, False, True, True]
     """
+    require.whole_number("start", start, 0)
     return len(columns) - 1 - start < 2

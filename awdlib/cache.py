@@ -19,7 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from awdlib.batches import batchify, fixed_windows
+from awdlib import require
+from awdlib.batches import fixed_windows
+from awdlib.evaluation import columns_for
 from awdlib.model import LanguageModel, at_least_single
 
 CHUNK = 256  #: queries at a time, so that memory is CHUNK x (window + CHUNK) numbers a stream
@@ -57,12 +59,10 @@ class CacheConfig:
     only_when_full: bool = False
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ValueError(f"the cache's window is {self.window}; it must be at least 1")
-        if not self.flatness >= 0:
-            raise ValueError(f"the cache's flatness (theta) is {self.flatness}; it cannot be negative")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"the cache's weight (lambda) is {self.weight}; it must lie in [0, 1]")
+        require.whole_number("the cache's window", self.window, 1)
+        require.number("the cache's flatness (theta)", self.flatness, "[0, inf)")
+        require.number("the cache's weight (lambda)", self.weight, "[0, 1]")
+        require.declared_types(self)
 
 
 class TargetProbabilities(NamedTuple):
@@ -95,23 +95,40 @@ class TargetProbabilities(NamedTuple):
 
         Returns:
             (num_targets, batch), in double precision.
+
+        Raises:
+            ValueError: lambda is outside [0, 1].
         """
+        require.number("the cache's weight (lambda)", weight, "[0, 1]")
         return torch.where(self.usable, (1 - weight) * self.model + weight * self.cache, self.model)
 
     def loss(self, weight: float) -> float:
-        """Mean negative log likelihood of `mixed` in nats a token.
+        """Mean negative log likelihood of `mixed` in nats a token: free to search, once these are stored.
 
         Args:
             weight: lambda, in [0, 1].
+
+        Raises:
+            ValueError: lambda is outside [0, 1], or a probability is not a number.
         """
-        return -self.mixed(weight).log().mean().item()
+        loss = -self.mixed(weight).log().mean().item()
+        if math.isnan(loss):
+            raise ValueError(
+                "the loss is nan: the model has diverged, or theta is too large; take earlier weights, or "
+                "a smaller theta"
+            )
+        return loss
 
     def best_weight(self, tolerance: float = 1e-5) -> float:
         """The lambda of lowest `loss`, by golden-section search: the loss is convex in lambda.
 
         Args:
             tolerance: width of the interval at which the search ends.
+
+        Raises:
+            ValueError: the tolerance is too small for the search to end, or a probability is not a number.
         """
+        require.number("tolerance", tolerance, "[1e-12, 1]")
         low, high, ratio = 0.0, 1.0, (math.sqrt(5) - 1) / 2
         while high - low > tolerance:
             left, right = high - ratio * (high - low), low + ratio * (high - low)
@@ -134,7 +151,11 @@ def cache_probabilities(
         only_when_full: see `CacheConfig`.
 
     Returns:
-        probabilities (num_targets,), 0 where there is no history; and whether there is one, (num_targets,) bool.
+        probabilities (num_targets,), 0 where there is no history; and whether there is one, (num_targets,) bool. Where
+        a state is not a number, neither are the probabilities that saw it.
+
+    Raises:
+        ValueError: a shape, kind or device is none of these, the text is empty, or a setting out of range.
 
     Example:
         At theta 0 the states do not matter, and a word's probability is its share of the words seen so far:
@@ -146,6 +167,14 @@ def cache_probabilities(
         >>> probabilities, usable
         (tensor([0.0000, 0.0000, 0.5000, 0.6667]), tensor([False,  True,  True,  True]))
     """
+    require.floats("states", states, "(num_targets, features)")
+    require.token_ids("targets", targets, "(num_targets,)")
+    require.same_device("targets", targets, "states", states)
+    if not len(states) == len(targets) > 0:
+        raise ValueError(
+            f"there are {len(states)} states and {len(targets)} targets; each target needs its state, and one is due"
+        )
+    CacheConfig(window=window, flatness=flatness, only_when_full=only_when_full)  # refuses what is out of range
     history = _History(window, flatness, only_when_full)
     chunks = zip(states.split(CHUNK), targets.split(CHUNK), strict=True)
     found = [history.look_up_and_remember(*chunk) for chunk in chunks]
@@ -172,7 +201,7 @@ class _History:
         visible = (key < position) & (key >= position - self.window)  # (Q, K)
 
         scores = (self.flatness * states @ keys.t()).masked_fill(~visible, -torch.inf)
-        attention = scores.softmax(dim=1).nan_to_num(0.0)  # a row with nothing visible is all nan: no history yet
+        attention = scores.softmax(dim=1).where(visible, 0)  # a row with nothing visible is all nan: no history yet
         found = (attention * (words[None, :] == targets[:, None])).sum(dim=1)
 
         count = torch.arange(len(states), device=states.device) + self.seen  # pairs before each query
@@ -196,6 +225,9 @@ def target_probabilities(
 
     Returns:
         both probabilities of every target, (num_tokens // batch_size - 1, batch_size).
+
+    Raises:
+        ValueError: as `evaluate` says.
 
     Example:
         Without the cache's part, what is left is the loss of `evaluate`:
@@ -238,6 +270,9 @@ def sweep_flatness(
     Returns:
         the probabilities at each theta, in the order of ``flatnesses``.
 
+    Raises:
+        ValueError: there is no theta, one is out of range, or as `evaluate` says.
+
     Example:
         In a text that repeats itself, the states of like positions are alike: looking at them beats counting words.
 
@@ -250,11 +285,13 @@ def sweep_flatness(
         >>> round(counted.cache[-1].item(), 3), round(looked_up.cache[-1].item(), 3)
         (0.1, 1.0)
     """
+    columns = columns_for(model, tokens, batch_size)
+    settings = [replace(config, flatness=flatness) for flatness in flatnesses]
+    if not settings:
+        raise ValueError("there is no theta to try: name at least one")
     was_training = model.training
     model.eval()
     try:
-        columns = batchify(tokens, batch_size).to(model.embedding.device)
-        settings = [replace(config, flatness=flatness) for flatness in flatnesses]
         caches = [[_History(s.window, s.flatness, s.only_when_full) for _ in range(batch_size)] for s in settings]
         states = None
         parts: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in settings]

@@ -9,12 +9,14 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
-HEADER = b"awdlib checkpoint 1\n"  #: how every checkpoint begins
+KIND = b"awdlib checkpoint "
+HEADER = KIND + b"1\n"  #: how every checkpoint begins
 
 
 class CheckpointError(ValueError):
@@ -53,9 +55,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too: nothing half-written is to stay
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise CheckpointError(
             f"cannot write {path} ({error.strerror}): free some space or name another folder; what was there before "
             "is untouched"
@@ -113,15 +117,17 @@ def save(path: Path, value: dict[str, Any]) -> None:
     write_atomically(path, HEADER + hashlib.sha256(payload).digest() + payload)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path, device: torch.device | str = "cpu", holding: Collection[str] = ()) -> dict[str, Any]:
     """Read a checkpoint; no code in it is ever run.
 
     Args:
         path: what `save` has written.
         device: where the tensors go.
+        holding: names that it must have.
 
     Raises:
-        CheckpointError: it is missing, truncated, damaged, or not a checkpoint of this library.
+        CheckpointError: it is missing, truncated, damaged, of another kind or version, or not a checkpoint of this
+            library.
 
     Example:
         A file that has lost its last byte is not believed:
@@ -144,8 +150,19 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"cannot read {path} ({error.strerror})") from None
     start = len(HEADER) + 32
+    if content.startswith(KIND) and not content.startswith(HEADER):
+        raise CheckpointError(f"{path} was written by another version of awdlib, or is damaged: read it with that one")
     if not content.startswith(HEADER):
         raise CheckpointError(f"{path} is not a checkpoint of awdlib: name the folder of a run")
     if hashlib.sha256(content[start:]).digest() != content[len(HEADER) : start]:
         raise CheckpointError(f"{path} is truncated or damaged: delete it, or bring back a copy, and start again")
-    return torch.load(io.BytesIO(content[start:]), map_location=device, weights_only=True)
+    try:
+        saved = torch.load(io.BytesIO(content[start:]), map_location=device, weights_only=True)
+    except Exception as error:  # whole, and still unreadable: whatever another version of torch may complain of
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"{path} cannot be read by this version of torch ({reason}): use the one it was written by"
+        ) from None
+    if not isinstance(saved, dict) or any(name not in saved for name in holding):
+        raise CheckpointError(f"{path} is a checkpoint of another kind or version: it must hold {', '.join(holding)}")
+    return saved

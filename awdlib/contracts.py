@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from awdlib import require
+
 STANDARD_ERRORS = 5  #: a correct implementation strays further about once in two million draws
 
 
@@ -167,6 +169,9 @@ def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p
         input_size: features that the layer reads.
         p: probability to try.
 
+    Raises:
+        ValueError: p is not between 0 and 1, or input_size is not positive.
+
     Example:
         ``nn.LSTM`` has no weight drop, and its own dropout acts between layers only:
 
@@ -175,6 +180,8 @@ def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p
         >>> check_weight_drop(lambda p: LSTM(6, 20)).broken()
         ['drops something in training', 'one mask for all time steps']
     """
+    require.number("p", p, "(0, 1)")
+    require.whole_number("input_size", input_size, 1)
     return _guarded(lambda: _look_at_weight_drop(make, input_size, p))
 
 
@@ -190,6 +197,9 @@ def check_mask(
         shared: dimension -> what shares one decision along it.
         separate: dimension -> what has decisions of its own along it.
 
+    Raises:
+        ValueError: p is not between 0 and 1, a size is not positive, or shape has no such dimension.
+
     Example:
         Dropout of whole time steps, which no chapter uses:
 
@@ -201,6 +211,12 @@ def check_mask(
         >>> check_mask(drop_steps, 0.5, (200, 3, 4), shared, separate).kept
         True
     """
+    require.number("p", p, "(0, 1)")
+    require.sizes("shape", shape)
+    if 0 in shape:
+        raise ValueError(f"shape is {shape}; no size may be 0: there would be nothing to drop")
+    for dim in (*shared, *separate):
+        require.whole_number("a dimension", dim, 0, len(shape) - 1)
     return _guarded(lambda: _look(function, p, shape, shared, separate))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.bundled import bundled
 from awdlib.downloads import CorpusError, Mirror, cache_folder, download, matches
 
@@ -28,6 +29,9 @@ class Vocabulary:
     Args:
         words: the word types; repetitions are ignored.
 
+    Raises:
+        ValueError: they are one string, or not strings.
+
     Example:
         >>> from awdlib.corpora import Vocabulary
         >>> vocabulary = Vocabulary("the cat saw the dog".split())
@@ -38,7 +42,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Iterable[str]) -> None:
-        self.words = list(dict.fromkeys(words))
+        self.words = require.texts("words", words if isinstance(words, str) else dict.fromkeys(words))
         self.ids = {word: number for number, word in enumerate(self.words)}
 
     def __len__(self) -> int:
@@ -54,8 +58,10 @@ class Vocabulary:
             (num_tokens,), int64.
 
         Raises:
-            ValueError: a word is not in the vocabulary.
+            ValueError: a word is not in the vocabulary, or all are one string.
         """
+        if isinstance(words, str):
+            require.texts("words", words)
         try:
             return torch.tensor([self.ids[word] for word in words], dtype=torch.long)
         except KeyError as missing:
@@ -66,8 +72,12 @@ class Vocabulary:
 
         Args:
             ids: numbers below the vocabulary's size, or a tensor (num_tokens,) of them.
+
+        Raises:
+            ValueError: an id is not a whole number below the size of the vocabulary.
         """
-        return [self.words[int(number)] for number in ids]
+        numbers = ids.tolist() if isinstance(ids, Tensor) else ids
+        return [self.words[require.whole_number("a token id", number, 0, len(self) - 1)] for number in numbers]
 
     def fingerprint(self) -> str:
         """A hash of the words in order: two vocabularies with the same one give every word the same id."""
@@ -76,7 +86,11 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Three token streams over one vocabulary. `load_corpus` returns one."""
+    """Three token streams over one vocabulary. `load_corpus` returns one.
+
+    Raises:
+        ValueError: a split has fewer than 2 tokens, or is not a stream of the vocabulary's ids.
+    """
 
     name: str  #: "toy", "ptb" or "wikitext-2"
     vocabulary: Vocabulary  #: every word type of the three streams
@@ -85,6 +99,16 @@ class Corpus:
     test: Tensor  #: the same, for the last word on the one chosen
     checked: str  #: how the files were verified
     floor: dict[str, float] = field(default_factory=dict)  #: lowest reachable perplexity of each split, where known
+
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            tokens = getattr(self, name)
+            require.token_ids(f"split {name!r}", tokens, "(num_tokens,)")
+            if len(tokens) < 2:
+                raise ValueError(
+                    f"split {name!r} has {len(tokens)} tokens; it needs at least 2: put text into its file"
+                )
+            require.known(f"split {name!r}", tokens, len(self.vocabulary))
 
     def split(self, name: str) -> Tensor:
         """The token stream of a split.
@@ -210,6 +234,7 @@ def load_corpus(name: str, data: str | Path | None = None, progress: bool = True
             ...
         awdlib.downloads.CorpusError: there is no corpus 'toys'; choose one of toy, ptb, wikitext-2
     """
+    require.text("the corpus's name", name)
     if name == "toy":
         return _toy()
     if name not in PUBLISHED:
@@ -276,6 +301,7 @@ def read_words(path: Path) -> list[str]:
         ...     read_words(path)
         ['two', 'words', '<eos>', '<eos>', 'and', 'two', '<eos>']
     """
+    path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:

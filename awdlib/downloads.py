@@ -2,20 +2,28 @@
 
 import errno
 import hashlib
+import http.client
 import os
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
 CHUNK = 1 << 16  #: bytes read at a time
 TIMEOUT = 30  #: seconds without an answer
-DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  #: errors that no other mirror would mend
+LIMIT = 1 << 28  #: bytes; no file of a corpus is a tenth of it, and a mirror that never ends must not fill the disk
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  #: no other mirror would mend these
+#: what a mirror can make of a download: no or a garbled answer, a header that is no number, an archive that is none
+FAILURES = (
+    OSError, http.client.HTTPException, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError
+)  # fmt: skip
 
 
 class CorpusError(ValueError):
@@ -50,6 +58,9 @@ class Mirror:
 def cache_folder() -> Path:
     """Where downloads are kept: ``AWDLIB_CACHE``, else ``awdlib`` in the user's cache folder.
 
+    Raises:
+        CorpusError: the user has no home folder.
+
     Example:
         >>> from unittest.mock import patch
         >>> from awdlib.downloads import cache_folder
@@ -59,7 +70,10 @@ def cache_folder() -> Path:
     """
     if os.environ.get("AWDLIB_CACHE"):
         return Path(os.environ["AWDLIB_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awdlib"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awdlib"
+    except RuntimeError:
+        raise CorpusError("this user has no home folder to keep downloads in: name a folder in AWDLIB_CACHE") from None
 
 
 def matches(path: Path, published: str) -> bool:
@@ -132,13 +146,12 @@ def download(
                 place.mkdir()
                 try:
                     _fetch(title, mirror, names, hashes, place, progress)
-                except (urllib.error.URLError, OSError, zipfile.BadZipFile, KeyError, CorpusError) as error:
+                except FAILURES as error:
                     if getattr(error, "errno", None) in DISK_TROUBLES:
                         raise  # no other mirror would help
                     failures.append(f"{mirror.address} ({getattr(error, 'reason', None) or error})")
                     continue
-                shutil.rmtree(folder, ignore_errors=True)  # what an older, partial folder held
-                os.replace(place, folder)
+                _put_in_place(place, folder)
                 return
     except OSError as error:
         raise CorpusError(
@@ -149,6 +162,16 @@ def download(
         f"{title} is not in {folder} and no mirror gave it: {'; '.join(failures)}. Check the network, or put "
         f"{', '.join(names.values())} into a folder and name it with --data or AWDLIB_DATA"
     )
+
+
+def _put_in_place(place: Path, folder: Path) -> None:
+    """Rename the finished folder; another process may just have done the same, with files of the same hashes."""
+    shutil.rmtree(folder, ignore_errors=True)  # what an older, partial folder held
+    try:
+        os.replace(place, folder)
+    except OSError:
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} != {path.name for path in place.iterdir()}:
+            raise
 
 
 def _fetch(
@@ -163,7 +186,8 @@ def _fetch(
         with zipfile.ZipFile(archive) as members:
             for split, name in names.items():  # only these are opened, whatever else the archive holds
                 with members.open(mirror.files[split]) as member, (place / name).open("wb") as file:
-                    shutil.copyfileobj(member, file)
+                    for chunk in _chunks(member):
+                        file.write(chunk)
         archive.unlink()
     else:
         for split, name in names.items():
@@ -179,6 +203,16 @@ def _fetch_file(title: str, address: str, path: Path, progress: bool) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
         total = int(answer.headers.get("Content-Length") or 0) or None
         with tqdm(total=total, unit="B", unit_scale=True, desc=title, disable=not progress, leave=False) as bar:
-            while chunk := answer.read(CHUNK):
+            for chunk in _chunks(answer):
                 file.write(chunk)
                 bar.update(len(chunk))
+
+
+def _chunks(source: Any) -> Iterator[bytes]:
+    """What can be read, in pieces, up to the limit."""
+    read = 0
+    while chunk := source.read(CHUNK):
+        read += len(chunk)
+        if read > LIMIT:
+            raise CorpusError(f"it serves more than the {LIMIT:,} bytes that any corpus here has")
+        yield chunk

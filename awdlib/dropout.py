@@ -17,6 +17,8 @@ switched off in evaluation. They are functions: the state of a mask is nobody's 
 import torch
 from torch import Tensor
 
+from awdlib import require
+
 
 def require_probability(name: str, p: float) -> None:
     """Raise unless p is a dropout probability.
@@ -35,8 +37,7 @@ def require_probability(name: str, p: float) -> None:
             ...
         ValueError: dropout_input is 1.0; a dropout probability must lie in [0, 1): at 1 nothing would be kept
     """
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"{name} is {p}; a dropout probability must lie in [0, 1): at 1 nothing would be kept")
+    require.number(name, p, "[0, 1)", ": at 1 nothing would be kept")
 
 
 def keep_mask(
@@ -62,7 +63,8 @@ def keep_mask(
         the mask, of that shape.
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), a size is negative, dtype is not a floating-point type, or the generator is
+            for another device.
 
     Example:
         Two values, and a mean of about 1:
@@ -74,6 +76,11 @@ def keep_mask(
         ([0.0, 1.25], 1.0)
     """
     require_probability("p", p)
+    require.sizes("shape", shape)
+    device = torch.get_default_device() if device is None else require.device(device)
+    require.generator(generator, device)
+    if not (dtype or torch.get_default_dtype()).is_floating_point:
+        raise ValueError(f"dtype is {dtype}; a mask needs a floating-point type, such as torch.float32")
     # uniform numbers of 24 bits, whatever dtype is: on a CPU this takes less than half of what bernoulli_ does
     kept = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) >= p
     return kept.to(dtype or torch.get_default_dtype()).div_(1 - p)
@@ -94,7 +101,7 @@ def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: t
         the same shape.
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), or x does not hold floating-point numbers.
 
     Example:
         Every step of a window keeps other features:
@@ -105,6 +112,7 @@ def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: t
         >>> torch.equal(dropped[0], dropped[1])
         False
     """
+    require.floats("x", x)
     return weight_dropout(x, p, training, generator=generator)
 
 
@@ -124,7 +132,7 @@ def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: tor
         (seq_len, batch, features).
 
     Raises:
-        ValueError: p is outside [0, 1), or x does not have three dimensions.
+        ValueError: p is outside [0, 1), or x does not have three dimensions of floating-point numbers.
 
     Example:
         Every step of a window keeps the same features, and a sequence beside it others:
@@ -135,10 +143,8 @@ def locked_dropout(x: Tensor, p: float, training: bool = True, *, generator: tor
         >>> all(torch.equal(step, dropped[0]) for step in dropped), torch.equal(dropped[:, 0], dropped[:, 1])
         (True, False)
     """
-    require_probability("p", p)
-    if x.dim() != 3:
-        raise ValueError(f"x has shape {tuple(x.shape)}; locked dropout needs (seq_len, batch, features)")
-    if not training or p == 0:
+    require.floats("x", x, "(seq_len, batch, features)")
+    if _drops_nothing(p, training):
         return x
     _, batch, features = x.shape
     return x * keep_mask((1, batch, features), p, generator=generator, device=x.device, dtype=x.dtype)
@@ -162,7 +168,7 @@ def embedding_dropout(
         (vocab, embedding_size).
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), or weight does not have two dimensions of floating-point numbers.
 
     Example:
         A word is there as a whole or not at all:
@@ -173,8 +179,8 @@ def embedding_dropout(
         >>> torch.equal(kept.any(dim=1), kept.all(dim=1)), 0.85 < kept.float().mean().item() < 0.95
         (True, True)
     """
-    require_probability("p", p)
-    if not training or p == 0:
+    require.floats("weight", weight, "(vocab, embedding_size)")
+    if _drops_nothing(p, training):
         return weight
     return weight * keep_mask((len(weight), 1), p, generator=generator, device=weight.device, dtype=weight.dtype)
 
@@ -197,7 +203,7 @@ def weight_dropout(
         the same shape; gradients reach ``weight`` and are 0 exactly where the mask is.
 
     Raises:
-        ValueError: p is outside [0, 1).
+        ValueError: p is outside [0, 1), or weight does not hold floating-point numbers.
 
     Example:
         What was dropped is not trained on this window:
@@ -210,7 +216,12 @@ def weight_dropout(
         >>> torch.equal(weight_hh.grad, dropped.detach())  # at weights of 1 both are the mask
         True
     """
-    require_probability("p", p)
-    if not training or p == 0:
+    require.floats("weight", weight)
+    if _drops_nothing(p, training):
         return weight
     return weight * keep_mask(tuple(weight.shape), p, generator=generator, device=weight.device, dtype=weight.dtype)
+
+
+def _drops_nothing(p: float, training: bool) -> bool:
+    require_probability("p", p)
+    return not require.switch("training", training) or p == 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import torch
 
-from awdlib import __version__
+from awdlib import __version__, require
 
 
 def now() -> str:
@@ -34,6 +34,9 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     Returns:
         a value under each name, None where there is nothing to say (no GPU; no clone and so no commit).
 
+    Raises:
+        ValueError: there is no such device.
+
     Example:
         >>> from awdlib.environment import describe_environment
         >>> here = describe_environment("cpu")
@@ -42,7 +45,7 @@ def describe_environment(device: torch.device | str = "cpu") -> dict[str, Any]:
         >>> list(here)[:5]
         ['awdlib', 'commit', 'python', 'torch', 'numpy']
     """
-    device = torch.device(device)
+    device = require.device(device)
     return {
         "awdlib": __version__,
         "commit": _commit(),

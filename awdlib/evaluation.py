@@ -1,8 +1,11 @@
 """How good a model is: its cross entropy on held-out text, hidden state carried from beginning to end."""
 
+import math
+
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.batches import batchify, fixed_windows
 from awdlib.corpora import Corpus
 from awdlib.model import LanguageModel, cross_entropy
@@ -24,6 +27,10 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
     Returns:
         nats a token; its exponential is the perplexity.
 
+    Raises:
+        ValueError: tokens are not ids of the model's words, or too few for the batch; batch_size or seq_len is not
+            positive; or the loss is not a finite number.
+
     Example:
         With all weights at 0 every word is equally likely, whatever was read:
 
@@ -36,18 +43,32 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
         >>> round(math.exp(evaluate(model, torch.arange(50))), 3)
         50.0
     """
+    columns = columns_for(model, tokens, batch_size)
     was_training = model.training
     model.eval()
     try:
-        columns = batchify(tokens, batch_size).to(model.embedding.device)
         states = model.initial_states(batch_size)
         total = torch.zeros((), dtype=torch.float64, device=columns.device)
         for inputs, targets in fixed_windows(columns, seq_len):
             logits, states, _, _ = model(inputs, states)
             total += cross_entropy(logits, targets).double() * len(inputs)
-        return total.item() / (len(columns) - 1)
+        loss = total.item() / (len(columns) - 1)
     finally:
         model.train(was_training)
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss}: the model has diverged; take earlier weights, or train at a lower lr")
+    return loss
+
+
+def columns_for(model: LanguageModel, tokens: Tensor, batch_size: int) -> Tensor:
+    """`batchify`, on the model's device, of a text that the model can read: looked at once, before it is read.
+
+    Raises:
+        ValueError: an id is outside the model's vocabulary, or as `batchify` says.
+    """
+    columns = batchify(tokens, batch_size)
+    require.known("the text", tokens, model.config.vocab_size)
+    return columns.to(model.embedding.device)
 
 
 def check_vocabulary(model: LanguageModel, corpus: Corpus) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.cache import CacheConfig
 from awdlib.corpora import EOS, UNKNOWN, Vocabulary
 from awdlib.model import LanguageModel
@@ -65,9 +66,10 @@ def generate(
         >>> len(set(generate(model, words, ["the"], 50, temperature=100, generator=torch.Generator().manual_seed(1))))
         4
     """
-    if length < 1:
-        raise ValueError(f"length is {length}; it must be at least 1: ask for one word or more")
+    length = require.whole_number("length", length, 1)
     _require_settings(temperature, top_k, top_p, len(vocabulary))
+    if generator is not None:
+        require.generator(generator, generator.device if isinstance(generator, torch.Generator) else "cpu")
 
     def words(unread: list[int]) -> Iterator[str]:
         reader = Reader(model, cache)
@@ -108,6 +110,9 @@ def next_word_distribution(
         >>> next_word_distribution(logits, top_p=0.7)  # 0.5 alone is too little, 0.5 + 0.3 is enough
         tensor([0.6250, 0.3750, 0.0000], dtype=torch.float64)
     """
+    require.tensor("logits", logits)
+    if logits.dim() == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"logits has shape {tuple(logits.shape)}; it must be (..., vocab_size)")
     _require_settings(temperature, top_k, top_p, logits.shape[-1])
     logits = logits.double() - logits.double().amax(-1, keepdim=True)  # at most 0: no small temperature overflows
     if logits.isnan().any():
@@ -181,7 +186,11 @@ class Reader:
 
         Returns:
             what is expected to follow it.
+
+        Raises:
+            ValueError: the model knows no word of this id.
         """
+        require.whole_number("a word's id", word, 0, self.model.config.vocab_size - 1)
         if self.hidden is not None:
             self.history.append((self.hidden, word))
             self.pairs_seen += 1
@@ -247,7 +256,7 @@ def inspect_tokens(
         one report a word of the text, in order.
 
     Raises:
-        ValueError: a word is unknown, or the vocabulary is another model's.
+        ValueError: a word is unknown, the vocabulary is another model's, or the model has diverged.
 
     Example:
         A model that has learned nothing is near ln 3 = 1.10 nats of surprise at each of three words:
@@ -273,6 +282,8 @@ def inspect_tokens(
 
 def _report(name: str, word: int, expected: NextWord, with_cache: bool) -> TokenReport:
     log_p, mixed, cached = (part[word].item() for part in (expected.model_log, expected.mixed, expected.cache))
+    if math.isnan(mixed):
+        raise ValueError(f"the probability of {name!r} is nan: the model has diverged; take an earlier checkpoint")
     entropy = torch.special.entr(expected.model_log.exp()).sum().item()
     rank = 1 + int((expected.model_log > log_p).sum())
     share = expected.weight * cached / mixed if mixed > 0 else 0.0
@@ -291,9 +302,8 @@ def _encode(model: LanguageModel, vocabulary: Vocabulary, words: Sequence[str]) 
 
 
 def _require_settings(temperature: float, top_k: int | None, top_p: float | None, vocab_size: int) -> None:
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature is {temperature}; it must be 0 (the likeliest word) or a positive number")
-    if top_k is not None and not 1 <= top_k <= vocab_size:
-        raise ValueError(f"top_k is {top_k}; it must lie in [1, {vocab_size}], or be left out to keep every word")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}; it must lie in (0, 1], or be left out to keep every word")
+    require.number("temperature", temperature, "[0, inf)", ": 0 always takes the likeliest word")
+    if top_k is not None:
+        require.whole_number("top_k", top_k, 1, vocab_size)
+    if top_p is not None:
+        require.number("top_p", top_p, "(0, 1]", ", or be left out to keep every word")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from awdlib import require
 from awdlib.dropout import embedding_dropout, locked_dropout, ordinary_dropout, require_probability
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
 from awdlib.recurrent import LAYERS, RecurrentLayer, State
@@ -43,7 +44,7 @@ class ModelConfig:
             comparison.
 
     Raises:
-        ValueError: a size is not positive, or a probability outside [0, 1).
+        ValueError: a value is of another type, a size is not positive, or a probability outside [0, 1).
 
     Example:
         The paper's model, and the number of its parameters:
@@ -71,13 +72,13 @@ class ModelConfig:
     init_range: float | None = None
 
     def __post_init__(self) -> None:
+        require.declared_types(self)
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            require.whole_number(name, getattr(self, name), 1, 2**31 - 1)
         if self.cell not in LAYERS:
             raise ValueError(f"cell is {self.cell!r}; it must be one of {', '.join(LAYERS)}")
-        if self.init_range is not None and not 0 < self.init_range < float("inf"):
-            raise ValueError(f"init_range is {self.init_range}; it must be positive and finite")
+        if self.init_range is not None:
+            require.number("init_range", self.init_range, "(0, inf)")
         for field in fields(self):
             if field.name.startswith("dropout_"):
                 require_probability(field.name, getattr(self, field.name))
@@ -180,11 +181,21 @@ class LanguageModel(nn.Module):
             the prediction, the states after the window, and the last layer's output before and after dropout.
 
         Raises:
-            ValueError: tokens is not (seq_len, batch), or empty.
+            ValueError: tokens is not (seq_len, batch) of token ids, or empty, or on another device; the states are not
+                one a layer for this batch; on the CPU, an id outside the vocabulary. On a GPU, ids are not looked at,
+                since that would make it wait: `evaluate` and `train` do so once, when they are given a text.
         """
+        require.token_ids("tokens", tokens, "")
+        require.same_device("tokens", tokens, "the model", self.embedding)
         if tokens.dim() != 2 or tokens.numel() == 0:
             raise ValueError(f"tokens has shape {tuple(tokens.shape)}; a window is (seq_len, batch), neither of them 0")
+        if tokens.device.type == "cpu":
+            require.known("tokens", tokens, self.config.vocab_size)
         states = self.initial_states(tokens.shape[1]) if states is None else states
+        if len(states) != len(self.layers):
+            raise ValueError(
+                f"there are {len(states)} states; the model needs one for each of {len(self.layers)} layers"
+            )
         config = self.config
         dropping: dict[str, Any] = {"training": self.training, "generator": generator}
         dropout = locked_dropout if config.locked else ordinary_dropout
@@ -213,6 +224,10 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         a scalar.
 
+    Raises:
+        ValueError: there are none, their shape is not that of the logits, or they are not token ids; on the CPU, an id
+            is outside the vocabulary. On a GPU, ids are not looked at, since that would make it wait.
+
     Example:
         Who knows nothing has the vocabulary's size as perplexity:
 
@@ -222,6 +237,14 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         >>> round(loss.exp().item())
         1000
     """
+    require.floats("logits", logits, "(seq_len, batch, vocab_size)")
+    require.token_ids("targets", targets, "(seq_len, batch)")
+    require.same_device("targets", targets, "the logits", logits)
+    require.shape("targets", targets, logits.shape[:2], "that of the logits")
+    if targets.numel() == 0:
+        raise ValueError(f"targets has shape {tuple(targets.shape)}; a mean needs at least one target")
+    if targets.device.type == "cpu":
+        require.known("targets", targets, logits.shape[2])
     return F.cross_entropy(at_least_single(logits).flatten(0, 1), targets.flatten())
 
 

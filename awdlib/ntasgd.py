@@ -5,6 +5,7 @@ where a decaying step size would have led (Polyak & Juditsky 1992).
 """
 
 import copy
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from awdlib import require
 
 
 def is_triggered(history: list[float], patience: int) -> bool:
@@ -24,6 +27,9 @@ def is_triggered(history: list[float], patience: int) -> bool:
         history: validation losses in order, the newest last.
         patience: n of the paper: how many of the latest checks are left out of the comparison.
 
+    Raises:
+        ValueError: a loss is not finite, or patience is negative.
+
     Example:
         Worse than the best of long ago fires; worse than only the latest few does not:
 
@@ -31,6 +37,7 @@ def is_triggered(history: list[float], patience: int) -> bool:
         >>> is_triggered([5.0, 4.0, 3.9, 3.8, 4.1], patience=2), is_triggered([5.0, 4.0, 3.9, 3.8, 3.95], patience=2)
         (True, False)
     """
+    _require_losses(history, patience)
     return len(history) > patience + 1 and history[-1] > min(history[: -patience - 1])
 
 
@@ -44,6 +51,9 @@ def count_triggers(losses: list[float], patience: int) -> int:
         losses: validation losses in order.
         patience: see `is_triggered`.
 
+    Raises:
+        ValueError: a loss is not finite, or patience is negative.
+
     Example:
         A loss that rises from its second check on. After each firing two checks pass before the next can come:
 
@@ -51,11 +61,19 @@ def count_triggers(losses: list[float], patience: int) -> int:
         >>> [count_triggers([4.0, 4.1, 4.2, 4.3, 4.4][:seen], patience=0) for seen in range(1, 6)]
         [0, 1, 1, 2, 2]
     """
+    _require_losses(losses, patience)
     fired, begin = 0, 0
     for end in range(1, len(losses) + 1):
         if is_triggered(losses[begin:end], patience):
             fired, begin = fired + 1, end
     return fired
+
+
+def _require_losses(losses: list[float], patience: int) -> None:
+    require.whole_number("patience", patience, 0)
+    if not all(map(math.isfinite, losses)):
+        shown = require.shown(losses)
+        raise ValueError(f"the losses are {shown}; all must be finite numbers: a run that has diverged has no trigger")
 
 
 class NTASGD(Optimizer):
@@ -96,17 +114,23 @@ class NTASGD(Optimizer):
     """
 
     def __init__(self, params: Iterable[Any], lr: float, *, weight_decay: float = 0.0, patience: int = 5) -> None:
-        if not lr >= 0:
-            raise ValueError(f"lr is {lr}; a learning rate cannot be negative")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay is {weight_decay}; it cannot be negative")
-        if patience < 0:
-            raise ValueError(f"patience is {patience}; it cannot be negative")
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-        self.patience = patience
+        self.patience = require.whole_number("patience", patience, 0)
         self.history: list[float] = []
         self.iterates_averaged = 0  # 0 until averaging begins
         self._average_is_in_place = False
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take more weights to train, as torch's optimizers do; before averaging begins, since it begins for all.
+
+        Raises:
+            ValueError: its lr or weight_decay is out of range.
+            RuntimeError: averaging has begun.
+        """
+        if self.averaging:
+            raise RuntimeError("add_param_group() was called after averaging had begun: add all weights before")
+        _require_rates(self.defaults | param_group)
+        super().add_param_group(param_group)
 
     @property
     def averaging(self) -> bool:
@@ -117,12 +141,19 @@ class NTASGD(Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """w <- w - lr (gradient + weight_decay w); once averaging has begun, also update the mean.
 
+        Gradients are not looked at, since that would make a GPU wait: nan in them is nan in the weights.
+
         Args:
-            closure: torch's optimizers take one; this one does not call it.
+            closure: there for torch's signature; must be None.
 
         Raises:
+            ValueError: the learning rate set for this step is negative or not finite, or a closure was given.
             RuntimeError: called while the average is in place of the iterate.
         """
+        if closure is not None:
+            raise ValueError("closure is given; NT-ASGD evaluates nothing again: call backward() before step()")
+        for group in self.param_groups:
+            _require_rates(group)
         if self._average_is_in_place:
             raise RuntimeError("step() was called inside averaged(): leave the context first, it restores the iterate")
         self.iterates_averaged += self.averaging
@@ -143,8 +174,11 @@ class NTASGD(Optimizer):
 
         Returns:
             whether averaging began at this very call.
+
+        Raises:
+            ValueError: the loss is not a finite number; it is not noted.
         """
-        self.history.append(validation_loss)
+        self.history.append(require.number("validation_loss", validation_loss))
         if self.averaging or not is_triggered(self.history, self.patience):
             return False
         self.start_averaging()
@@ -199,7 +233,11 @@ class NTASGD(Optimizer):
 
         Args:
             state_dict: of an optimizer over parameters of the same shapes.
+
+        Raises:
+            ValueError: it is not the state of an NTASGD over weights of these shapes; nothing is changed.
         """
+        _require_state(state_dict, list(dict.fromkeys(self._weights())))
         super().load_state_dict(copy.deepcopy(state_dict))  # torch would go on in the very tensors handed in
         self.history = list(state_dict["history"])
         self.iterates_averaged = state_dict["iterates_averaged"]
@@ -207,3 +245,25 @@ class NTASGD(Optimizer):
     def __getstate__(self) -> dict[str, Any]:  # copy.deepcopy and pickle: torch's own leaves our counters out
         own = {"patience": self.patience, "history": self.history, "iterates_averaged": self.iterates_averaged}
         return super().__getstate__() | own | {"_average_is_in_place": self._average_is_in_place}
+
+
+def _require_rates(group: dict[str, Any]) -> None:
+    require.number("lr", group["lr"], "[0, inf)")
+    require.number("weight_decay", group["weight_decay"], "[0, inf)")
+
+
+def _require_state(saved: dict[str, Any], weights: list[Tensor]) -> None:
+    """Look whether this is a whole `NTASGD.state_dict` that fits these weights."""
+    try:
+        numbers = list(dict.fromkeys(number for group in saved["param_groups"] for number in group["params"]))
+        for group in saved["param_groups"]:
+            _require_rates(group)
+        _require_losses(saved["history"], 0)
+        averaging = require.whole_number("iterates_averaged", saved["iterates_averaged"], 0) > 0
+        averages = [saved["state"][number]["average"] for number in numbers] if averaging else []
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is not the state of an NTASGD ({type(error).__name__}: {error})") from None
+    if len(numbers) != len(weights):
+        raise ValueError(f"the state is of {len(numbers)} weights and the optimizer has {len(weights)}")
+    for average, weight in zip(averages, weights, strict=False):  # none before averaging began
+        require.shape("an average", average, weight.shape, "its weight has it")

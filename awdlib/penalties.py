@@ -6,6 +6,8 @@ over all elements, so that the weights do not depend on batch, window or hidden 
 
 from torch import Tensor
 
+from awdlib import require
+
 
 def activation_regularization(dropped_output: Tensor, weight: float) -> Tensor:
     """AR: weight times the mean squared activation, on the output *after* dropout (Merity et al. 2017, section 4.6).
@@ -17,6 +19,9 @@ def activation_regularization(dropped_output: Tensor, weight: float) -> Tensor:
     Returns:
         a scalar to be added to the loss.
 
+    Raises:
+        ValueError: the output has no element or another shape, or the weight is negative or not finite.
+
     Example:
         Twice as large an output costs four times as much:
 
@@ -26,6 +31,7 @@ def activation_regularization(dropped_output: Tensor, weight: float) -> Tensor:
         >>> activation_regularization(output, 2.0).item(), activation_regularization(2 * output, 2.0).item()
         (25.0, 100.0)
     """
+    _require("dropped_output", dropped_output, weight)
     return weight * dropped_output.square().mean()
 
 
@@ -41,6 +47,9 @@ def temporal_activation_regularization(raw_output: Tensor, weight: float) -> Ten
     Returns:
         a scalar to be added to the loss.
 
+    Raises:
+        ValueError: the output has no element or another shape, or the weight is negative or not finite.
+
     Example:
         A large output that stands still costs nothing:
 
@@ -50,6 +59,14 @@ def temporal_activation_regularization(raw_output: Tensor, weight: float) -> Ten
         >>> [round(temporal_activation_regularization(x, 1.0).item(), 3) for x in (still, moving)]
         [0.0, 4.667]
     """
+    _require("raw_output", raw_output, weight)
     if len(raw_output) < 2:
         return raw_output.new_zeros(())
     return weight * (raw_output[1:] - raw_output[:-1]).square().mean()
+
+
+def _require(name: str, output: Tensor, weight: float) -> None:
+    require.floats(name, output, "(seq_len, batch, features)")
+    require.number("weight", weight, "[0, inf)")
+    if output.numel() == 0:
+        raise ValueError(f"{name} has shape {tuple(output.shape)}; a mean needs at least one element")

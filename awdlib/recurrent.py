@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from awdlib import require
 from awdlib.dropout import require_probability, weight_dropout
 
 # A freshly masked weight_hh cannot lie in the one block of memory that cuDNN likes best. The copy that cuDNN makes
@@ -34,6 +35,9 @@ def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bia
     Returns:
         the new h and c, each (batch, hidden_size).
 
+    Raises:
+        ValueError: a shape is none of these.
+
     Example:
         Step after step it is torch's own LSTM:
 
@@ -46,6 +50,7 @@ def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bia
         >>> torch.allclose(state[0], lstm(x)[0][-1], atol=1e-6)
         True
     """
+    _require_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh, gates=4, parts=2)
     h, c = state
     gates = x @ weight_ih.t() + bias_ih + h @ weight_hh.t() + bias_hh  # (batch, 4 * hidden_size)
     i, f, g, o = gates.chunk(4, dim=1)
@@ -70,6 +75,9 @@ def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias
     Returns:
         the new h, (batch, hidden_size), in a tuple.
 
+    Raises:
+        ValueError: a shape is none of these.
+
     Example:
         Step after step it is torch's own GRU:
 
@@ -82,6 +90,7 @@ def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias
         >>> torch.allclose(state[0], gru(x)[0][-1], atol=1e-6)
         True
     """
+    _require_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh, gates=3, parts=1)
     (h,) = state
     r_x, z_x, n_x = (x @ weight_ih.t() + bias_ih).chunk(3, dim=1)
     r_h, z_h, n_h = (h @ weight_hh.t() + bias_hh).chunk(3, dim=1)
@@ -89,6 +98,29 @@ def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias
     z = (z_x + z_h).sigmoid()
     n = (n_x + r * n_h).tanh()
     return ((1 - z) * n + z * h,)
+
+
+def _require_step(x: Tensor, state: State, *weights: Tensor, gates: int, parts: int) -> None:
+    """Look whether the shapes of a step fit together: broadcasting would hide that they do not."""
+    require.floats("x", x, "(batch, input_size)")
+    _require_state(state, parts, like=x)
+    rows, why = gates * state[0].shape[1], f"{gates} blocks of hidden_size rows"
+    shapes = {"weight_ih": (rows, x.shape[1]), "weight_hh": (rows, state[0].shape[1]), "bias_ih": (rows,)}
+    for (name, expected), weight in zip((shapes | {"bias_hh": (rows,)}).items(), weights, strict=True):
+        require.shape(name, weight, expected, why)
+
+
+def _require_state(state: State, parts: int, size: tuple[int, int] | None = None, *, like: Tensor) -> None:
+    """Look whether a state has so many parts, each (batch, hidden_size), and lies beside the input ``like``."""
+    if not isinstance(state, tuple | list) or len(state) != parts:
+        raise ValueError(
+            f"the state is {require.shown(state)}; it must be a tuple of {parts}, as initial_state() gives"
+        )
+    for part in state:
+        require.floats("a part of the state", part, "(batch, hidden_size)")
+        size = size or (like.shape[-2], part.shape[1])
+        require.shape("a part of the state", part, size, "(batch, hidden_size)")
+        require.alike("the state", part, "x", like)
 
 
 class RecurrentLayer(nn.Module, ABC):
@@ -106,7 +138,7 @@ class RecurrentLayer(nn.Module, ABC):
         generator: source of randomness for the initial weights, uniform in +-1/sqrt(hidden_size).
 
     Raises:
-        ValueError: weight_dropout is outside [0, 1).
+        ValueError: a size is not positive, or weight_dropout is outside [0, 1).
 
     Example:
         From a zero state the first step does not see the dropped weights; the later ones do, and only in training:
@@ -135,7 +167,9 @@ class RecurrentLayer(nn.Module, ABC):
     ) -> None:
         super().__init__()
         require_probability("weight_dropout", weight_dropout)
-        self.input_size, self.hidden_size, self.weight_dropout = input_size, hidden_size, weight_dropout
+        self.input_size = require.whole_number("input_size", input_size, 1)
+        self.hidden_size = require.whole_number("hidden_size", hidden_size, 1)
+        self.weight_dropout = weight_dropout
         self.weight_ih = nn.Parameter(torch.empty(self.gates * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(self.gates * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(self.gates * hidden_size))
@@ -152,7 +186,11 @@ class RecurrentLayer(nn.Module, ABC):
 
         Returns:
             as many parts as the cell has, each (batch_size, hidden_size).
+
+        Raises:
+            ValueError: batch_size is not positive.
         """
+        batch_size = require.whole_number("batch_size", batch_size, 1)
         return tuple(self.weight_hh.new_zeros(batch_size, self.hidden_size) for _ in range(self.parts))
 
     def forward(self, x: Tensor, state: State, *, generator: torch.Generator | None = None) -> tuple[Tensor, State]:
@@ -165,11 +203,25 @@ class RecurrentLayer(nn.Module, ABC):
 
         Returns:
             the outputs (seq_len, batch, hidden_size), and the state after the window.
+
+        Raises:
+            ValueError: x or the state has another shape, kind or device; torch's kernels would read beyond their end.
         """
+        self._require(x, state)
         weight_hh = weight_dropout(self.weight_hh, self.weight_dropout, self.training, generator=generator)
         stacked = tuple(part.unsqueeze(0) for part in state)  # torch counts layers in front
         outputs, *last = self.kernel(x, stacked, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh])
         return outputs, tuple(part.squeeze(0) for part in last)
+
+    def _require(self, x: Tensor, state: State) -> None:
+        require.floats("x", x, "(seq_len, batch, features)")
+        seq_len, batch, features = x.shape
+        if features != self.input_size or not seq_len or not batch:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; it must be (seq_len, batch, {self.input_size}), neither of them 0"
+            )
+        require.alike("x", x, "the layer", self.weight_hh)
+        _require_state(state, self.parts, (batch, self.hidden_size), like=x)
 
     @abstractmethod
     def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:

@@ -11,22 +11,43 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from awdlib import checkpoints
+from awdlib import checkpoints, require
 from awdlib.checkpoints import CheckpointError
 from awdlib.corpora import Corpus
 from awdlib.environment import describe_environment, now
 from awdlib.evaluation import check_vocabulary, evaluate
+from awdlib.locks import locked
 from awdlib.model import LanguageModel, ModelConfig
-from awdlib.training import EpochRecord, StepRecord, Training, require_finite, start, train
+from awdlib.records import complaint
+from awdlib.training import EpochRecord, StepRecord, Training, columns_of, require_finite, start, train
 from awdlib.training_config import TrainConfig, finetuning
 
 RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"  #: the files in a run's folder
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder; `locks.locked`, with what a killed one left removed.
+
+    A `Run` holds its folder while it trains and while it writes. Hold it around more where that depends on what the
+    folder has, such as starting a run only if there is none.
+
+    Raises:
+        FolderInUse: another process trains there.
+        CheckpointError: the folder cannot be written.
+    """
+    with locked(folder) as protected:
+        for name in (RECORD, CHECKPOINT, BEST) if protected else ():
+            for leftover in folder.glob(f".{name}-*"):
+                leftover.unlink(missing_ok=True)
+        yield
 
 
 @dataclass
@@ -40,6 +61,9 @@ class Run:
         preset: name of the preset it came from.
         checkpoint_minutes: time between two checkpoints inside an epoch: what a kill can cost at most.
         parent: where its first weights came from, for a run that fine-tunes another.
+
+    Raises:
+        ValueError: checkpoint_minutes is negative or not finite.
 
     Example:
         >>> import tempfile
@@ -64,6 +88,8 @@ class Run:
     environment: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+        require.number("checkpoint_minutes", self.checkpoint_minutes, "[0, inf)")
         self.environment = describe_environment(self.training.device)  # as it is at the start, the commit above all
 
     def steps(self) -> Iterator[StepRecord | EpochRecord]:
@@ -75,18 +101,22 @@ class Run:
         Raises:
             TrainingDiverged: the loss is not finite; the last good checkpoint is kept.
             CheckpointError: something cannot be written; what was written before is kept.
+            FolderInUse: another process trains in this folder.
+            ValueError: the corpus does not fit; nothing is written.
         """
-        self.write_record("running")
-        saved_at = time.monotonic()
-        for record in train(self.training, self.corpus):
-            if isinstance(record, EpochRecord):
-                self._keep_if_best(record)
-                self.save()
-                saved_at = time.monotonic()
-            elif time.monotonic() - saved_at >= 60 * self.checkpoint_minutes:
-                self.save()
-                saved_at = time.monotonic()
-            yield record
+        columns_of(self.training, self.corpus)
+        with hold(self.folder):
+            self.write_record("running")
+            saved_at = time.monotonic()
+            for record in train(self.training, self.corpus):
+                if isinstance(record, EpochRecord):
+                    self._keep_if_best(record)
+                    self.save()
+                    saved_at = time.monotonic()
+                elif time.monotonic() - saved_at >= 60 * self.checkpoint_minutes:
+                    self.save()
+                    saved_at = time.monotonic()
+                yield record
 
     def save(self, status: str = "running") -> None:
         """Write the checkpoint, then the record; a diverged state is never saved over a good one.
@@ -102,8 +132,9 @@ class Run:
             "vocabulary": self.corpus.vocabulary.fingerprint(),
             "preset": self.preset,
         }
-        checkpoints.save(self.folder / CHECKPOINT, saved)
-        self.write_record(status)
+        with hold(self.folder):
+            checkpoints.save(self.folder / CHECKPOINT, saved)
+            self.write_record(status)
 
     def finish(self) -> dict[str, float]:
         """Evaluate the best weights on both held-out splits, the test split as one single stream; write the record.
@@ -117,7 +148,8 @@ class Run:
             "valid": math.exp(evaluate(model, self.corpus.valid, config.eval_batch_size)),
             "test": math.exp(evaluate(model, self.corpus.test, batch_size=1)),
         }
-        self.write_record("finished", final)
+        with hold(self.folder):
+            self.write_record("finished", final)
         return final
 
     def write_record(self, status: str, final: dict[str, float] | None = None) -> None:
@@ -164,7 +196,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         folder: the run's.
 
     Raises:
-        CheckpointError: the folder holds none, or it is not JSON.
+        CheckpointError: the folder holds none, or it is not JSON, or not a record.
 
     Example:
         >>> import tempfile
@@ -176,12 +208,16 @@ def read_record(folder: Path) -> dict[str, Any]:
         {'status': 'running', 'epochs': []}
     """
     path = folder / RECORD
+    remedy = "bring back a copy, or delete it and go on with --resume, which writes it anew"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{folder} is not the folder of a run: cannot read {path} ({error.strerror})") from None
-    except ValueError:
-        raise CheckpointError(f"{path} is damaged: it is not JSON; bring back a copy, or train again") from None
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{path} is damaged: it is not JSON; {remedy}") from None
+    if wrong := complaint(record):
+        raise CheckpointError(f"{path} is damaged or of another version: {wrong}; {remedy}")
+    return record
 
 
 def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") -> tuple[LanguageModel, ModelConfig]:
@@ -211,12 +247,17 @@ def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") 
     path = folder / BEST
     if not path.exists():
         raise CheckpointError(f"{folder} holds no {BEST}: no epoch of a run has been finished there")
-    saved = checkpoints.load(path, device)
+    saved = checkpoints.load(path, device, holding=("model", "config", "vocabulary"))
     if saved["vocabulary"] != corpus.vocabulary.fingerprint():
         raise CheckpointError(f"{path} was trained on another vocabulary than {corpus.name!r} has: name its own corpus")
-    config = ModelConfig(**saved["config"])
-    model = LanguageModel(config).to(device)
-    model.load_state_dict(saved["model"])
+    try:
+        config = ModelConfig(**saved["config"])
+        model = LanguageModel(config).to(device)
+        model.load_state_dict(saved["model"])
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is of another version of awdlib ({require.shown(error, 200)}): use that one"
+        ) from None
     return model.eval(), config
 
 
@@ -248,7 +289,10 @@ def resume(
         ...     runs.resume(run.folder, corpus, sizes, config, "cpu").updates
         1
     """
-    saved = checkpoints.load(folder / CHECKPOINT, "cpu")
+    path = folder / CHECKPOINT
+    saved = checkpoints.load(path, "cpu", holding=("model_config", "train_config", "vocabulary", "corpus"))
+    if not all(isinstance(saved[name], dict) for name in ("model_config", "train_config")):
+        raise CheckpointError(f"{path} is a checkpoint of another kind or version: it holds no settings")
     changed = _changed_fields(saved["model_config"], model_config) + _changed_fields(saved["train_config"], config)
     if changed:
         raise CheckpointError(
@@ -259,7 +303,10 @@ def resume(
         raise CheckpointError(f"{folder} holds a run on another corpus ({saved['corpus']}): name that one")
     training = start(model_config, config, device)
     check_vocabulary(training.model, corpus)
-    training.load_state_dict(saved)
+    try:
+        training.load_state_dict(saved)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be resumed: {error}") from None
     return training
 
 
@@ -293,8 +340,5 @@ def start_finetuning(folder: Path, corpus: Corpus, epochs: int, device: torch.de
 
 def _changed_fields(saved: dict[str, Any], config: Any) -> list[str]:
     """Names of the fields in which a configuration differs from the saved one, the number of epochs apart."""
-    return [
-        field.name
-        for field in fields(config)
-        if field.name != "epochs" and saved.get(field.name) != getattr(config, field.name)
-    ]
+    ours = asdict(config)
+    return [name for name in ours | saved if name != "epochs" and saved.get(name) != ours.get(name)]

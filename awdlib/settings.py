@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import Field, fields, replace
-from typing import Any
+from typing import Any, get_args
 
+from awdlib import require
 from awdlib.model import ModelConfig
 from awdlib.training import TrainConfig
 
@@ -25,7 +26,7 @@ def apply_settings(
         the changed copies.
 
     Raises:
-        ValueError: not of that form, no such field, or a value of the wrong type or out of range.
+        ValueError: not of that form, no such field, given twice, or a value of the wrong type or out of range.
 
     Example:
         >>> from awdlib.model import ModelConfig
@@ -39,12 +40,17 @@ def apply_settings(
             ...
         ValueError: there is no setting 'dropout_wieght'; did you mean 'dropout_weight'?
     """
+    require.texts("settings", settings)
+    seen: dict[str, str] = {}
     model_fields = {field.name: field for field in fields(ModelConfig) if field.name != "vocab_size"}
     train_fields = {field.name: field for field in fields(TrainConfig)}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"setting {setting!r} must have the form FIELD=VALUE")
+        if name in seen:
+            raise ValueError(f"setting {name} is given twice, as {seen[name]!r} and as {text!r}: leave one out")
+        seen[name] = text
         if name in model_fields:
             model = replace(model, **{name: _parse(model_fields[name], text)})
         elif name in train_fields:
@@ -73,7 +79,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def _parse(field: Field, text: str) -> Any:
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    kind = field.type if field.type in kinds else int  # the one optional field counts epochs
+    kind = (get_args(field.type) or (field.type,))[0]  # of an optional one, the kind beside None
     if text.lower() == "none" and field.default is None:
         return None
     try:

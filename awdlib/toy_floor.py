@@ -23,6 +23,8 @@ from functools import cached_property
 
 import numpy as np
 
+from awdlib import require
+
 EOS = "<eos>"  #: the word that ends a sentence; after another one, the document
 
 
@@ -72,8 +74,10 @@ class Arcs:
             the arcs; state 0 is ``"document"``.
 
         Raises:
-            ValueError: the probabilities of a state do not sum to one, or a state has no line.
+            ValueError: a line has another form, the probabilities of a state do not sum to one, a state has no line, or
+                leads to itself without a word.
         """
+        require.text("grammar", grammar)
         rules = _read_rules(grammar)
         rows: list[tuple[int, int, str, float]] = []
         states = ["document"]
@@ -101,23 +105,38 @@ def _read_rules(grammar: str) -> dict[str, list[list[str]]]:
     for line in filter(None, map(str.strip, grammar.splitlines())):
         for n in ("one", "many") if ".N" in line else ("",):
             for m in ("one", "many") if ".M" in line else ("",):
-                state, rest = line.replace(".N", f".{n}").replace(".M", f".{m}").split(maxsplit=1)
-                rules[state] = [option.split() for option in rest.split("|")]
+                state, _, rest = line.replace(".N", f".{n}").replace(".M", f".{m}").partition(" ")
+                rules[state] = [_option(option, line) for option in rest.split("|")]
     for state, options in rules.items():
         if abs(sum(float(option[0]) for option in options) - 1) > 1e-9:
             raise ValueError(f"the probabilities of state {state!r} do not sum to one: correct its line of the grammar")
     return rules
 
 
-def _ways_to_write(rules: Mapping[str, list[list[str]]], state: str) -> Iterator[tuple[float, str, str]]:
-    """(probability, class, next state) of the ways to write one word from ``state``."""
+def _option(text: str, line: str) -> list[str]:
+    words = text.split()
+    try:
+        if len(words) not in (2, 3) or not 0 < float(words[0]) <= 1:
+            raise ValueError
+    except ValueError:
+        form = "STATE PROBABILITY [CLASS] STATE | ..., each probability in (0, 1]"
+        raise ValueError(f"the grammar's line {line!r} must have the form {form}") from None
+    return words
+
+
+def _ways_to_write(
+    rules: Mapping[str, list[list[str]]], state: str, through: tuple[str, ...] = ()
+) -> Iterator[tuple[float, str, str]]:
+    """(probability, class, next state) of the ways to write one word from ``state``, reached ``through`` others."""
+    if state in through:
+        raise ValueError(f"state {state!r} leads to itself without a word: write one on the way")
     if state not in rules:
         raise ValueError(f"state {state!r} has no line in the grammar: add one")
     for probability, *word_class, destination in rules[state]:
         if word_class:
             yield float(probability), word_class[0], destination
         else:
-            for further, name, end in _ways_to_write(rules, destination):
+            for further, name, end in _ways_to_write(rules, destination, (*through, state)):
                 yield float(probability) * further, name, end
 
 
@@ -154,7 +173,12 @@ class NameUrn:
 
         Args:
             name: one of ``base``.
+
+        Raises:
+            ValueError: it is not a name of this urn.
         """
+        if name not in self.base:
+            raise ValueError(f"{name!r} is not a name of this urn: use one of {require.shown(list(self.base))}")
         return (self.alpha * self.base[name] + self.counts[name]) / (self.alpha + len(self.seen))
 
     def add(self, name: str) -> None:

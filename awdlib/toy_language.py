@@ -41,6 +41,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from awdlib import require
 from awdlib.bundled import bundled
 from awdlib.toy_floor import EOS, Arcs, ExactPredictor, NameUrn
 
@@ -52,6 +53,7 @@ SPLIT_TOKENS = {"train": 60_000, "valid": 10_000, "test": 10_000}  #: words to d
 #: :meta hide-value:
 GRAMMAR = bundled("toy/grammar.txt").read_text(encoding="utf-8")
 
+LISTS = {"topics", "general", "closed", "names", "irregular_plurals"}  #: what a lexicon holds
 NOUNS = ("being", "thing")  #: classes of nouns: listed in the singular, the plural is made
 VERBS = ("verb", "move", "say", "tell")  #: classes of verbs: listed in the plural, the third person is made
 
@@ -77,7 +79,8 @@ class ToyLanguage(ExactPredictor):
         name_alpha: how readily new names come, alpha of `NameUrn`.
 
     Raises:
-        ValueError: a name is also another word, or the probabilities of a state do not sum to one.
+        ValueError: a name is also another word, the probabilities of a state do not sum to one, the lexicon has no
+            such list, or a probability is out of range.
 
     Example:
         Two topics with a noun each, and one that they share. The first "sails" settles the topic:
@@ -102,6 +105,12 @@ class ToyLanguage(ExactPredictor):
         leak: float = 0.02,
         name_alpha: float = 1.5,
     ):
+        require.number("topic_share", topic_share, "[0, 1]")
+        require.number("leak", leak, "[0, 1]")
+        require.number("topic_share + leak", topic_share + leak, "[0, 1]")
+        require.number("name_alpha", name_alpha, "(0, inf)")
+        if missing := LISTS - lexicon.keys():
+            raise ValueError(f"the lexicon has no {', '.join(sorted(missing))}: add what is missing")
         self.topics = list(lexicon["topics"])
         lists = _class_lists(lexicon, topic_share, leak)
         arcs = Arcs.from_grammar(grammar)
@@ -135,8 +144,7 @@ class ToyLanguage(ExactPredictor):
             >>> len({step.topic for step in steps}), [step.word for step in steps[-2:]]
             (1, ['<eos>', '<eos>'])
         """
-        if tokens < 1:
-            raise ValueError(f"tokens is {tokens}: ask for at least 1")
+        require.whole_number("tokens", tokens, 1)
         steps: list[Step] = []
         while len(steps) < tokens:
             steps.extend(self._document(rng))
@@ -213,6 +221,10 @@ def write(folder: Path, seed: int = SEED) -> dict[str, Any]:
     Returns:
         what ``floor.json`` holds: the exact floor (a perplexity) of each split, and how it was made.
 
+    Raises:
+        ValueError: folder is none, or seed is negative.
+        OSError: the disk is full, or the folder cannot be written; each old file is untouched or whole.
+
     Example:
         What it returned when it wrote the files that ship with the project:
 
@@ -222,6 +234,9 @@ def write(folder: Path, seed: int = SEED) -> dict[str, Any]:
         >>> record["seed"], record["tokens"]["train"], round(record["floor"]["test"], 2)
         (1, 60237, 15.8)
     """
+    require.whole_number("seed", seed, 0)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: make it first")
     language, rng = toy_language(), np.random.default_rng(seed)
     splits = {name: language.sample(rng, tokens) for name, tokens in SPLIT_TOKENS.items()}
     known = set(splits["train"])
@@ -266,7 +281,7 @@ def third_person(verb: str) -> str:
         >>> [third_person(verb) for verb in ("sail", "catch", "carry", "play")]
         ['sails', 'catches', 'carries', 'plays']
     """
-    if verb.endswith("y") and verb[-2] not in "aeiou":
+    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
         return verb[:-1] + "ies"
     return verb + ("es" if verb.endswith(("s", "x", "z", "ch", "sh", "o")) else "s")
 
@@ -335,8 +350,11 @@ def _draw_name(rng: np.random.Generator, urn: NameUrn) -> str:
 
 def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -356,9 +374,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="an existing folder: data/toy")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(arguments)
-    if not options.write.is_dir():
-        parser.error(f"{options.write} is not a folder: make it first")
-    print(json.dumps(write(options.write, options.seed), indent=2))
+    try:
+        print(json.dumps(write(options.write, options.seed), indent=2))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

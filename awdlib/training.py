@@ -8,61 +8,30 @@ is consistent: its `Training.state_dict` can be saved there and the run resumed 
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from awdlib import require
 from awdlib.batches import batchify, ends_epoch, window
 from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
 from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
 from awdlib.training_config import TrainConfig
+from awdlib.training_records import EpochRecord, StepRecord
 
+LARGEST_LOSS = math.log(sys.float_info.max)  # in nats a token: beyond it perplexity is no number, and nothing learned
 UPDATES_BETWEEN_CHECKS = 100  # looking at the loss makes a GPU wait, so not after every update
 
 
 class TrainingDiverged(ValueError):
-    """The loss is no longer a finite number; raised by `train`, within 100 updates of the first such loss."""
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one update did; `train` yields it, and its example shows one."""
-
-    epoch: int  #: counted from 1
-    update: int  #: counted from 1 over the whole run
-    seq_len: int  #: rows of this window
-    lr: float  #: learning rate of this update, scaled to the window drawn
-    loss: Tensor  #: cross entropy in nats a token, (), on the device; looking at it makes a GPU wait
-    progress: float  #: share of the epoch done, in [0, 1]
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch reached; `train` yields it, and `Training` keeps them all."""
-
-    epoch: int  #: counted from 1
-    updates: int  #: over the whole run
-    train_loss: float  #: nats a token, dropout on, averaged over the epoch
-    valid_loss: float  #: nats a token, on the average once there is one
-    averaging: bool  #: whether valid_loss is the average's
-    averaging_began: str | None  #: by what at this epoch's end, "trigger" or "schedule"; else None
-    seconds: float  #: of training and validation
-
-    @property
-    def train_perplexity(self) -> float:
-        """Perplexity of ``train_loss``, its exponential."""
-        return math.exp(self.train_loss)
-
-    @property
-    def valid_perplexity(self) -> float:
-        """Perplexity of ``valid_loss``, its exponential."""
-        return math.exp(self.valid_loss)
+    """The loss, or a weight, is no longer a finite number; `train` raises it within 100 updates of the first one."""
 
 
 class Training:
@@ -146,15 +115,32 @@ class Training:
         """Restore what `state_dict` returned, of a training of equal sizes and settings, onto this model's device.
 
         The saved state stays as it is, and can be restored again.
+
+        Raises:
+            ValueError: it is not the state of a training with this model and these settings; this one may be half
+                restored then, and is to be thrown away.
         """
+        try:
+            self._restore(saved)
+        except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            reason = require.shown(error, 200)
+            raise ValueError(f"the state is of another model, device or version ({reason}): take its own") from None
+
+    def _restore(self, saved: dict[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.window_generator.set_state(saved["window_generator"].cpu())
         self.mask_generator.set_state(saved["mask_generator"].cpu())
         self.history = [EpochRecord(**record) for record in saved["history"]]
-        self.updates, self.row, self.seconds = saved["updates"], saved["row"], saved["seconds"]
+        self.updates = require.whole_number("updates", saved["updates"], 0)
+        self.row = require.whole_number("row", saved["row"], 0)
+        self.seconds = require.number("seconds", saved["seconds"], "[0, inf)")
         self.states = [tuple(part.to(self.device) for part in state) for state in saved["states"]]
+        due = self.model.initial_states(self.config.batch_size)
+        if [part.shape for state in self.states for part in state] != [part.shape for state in due for part in state]:
+            raise ValueError("its hidden states are of another model or batch_size: take its own")
         self.loss_sum = saved["loss_sum"].to(self.device, copy=True)
+        require_finite(self)
 
 
 def start(model_config: ModelConfig, config: TrainConfig, device: torch.device | str = "cpu") -> Training:
@@ -165,6 +151,9 @@ def start(model_config: ModelConfig, config: TrainConfig, device: torch.device |
         config: how to train; its seed is that of the weights, too.
         device: where to train.
 
+    Raises:
+        ValueError: there is no such device.
+
     Example:
         >>> from awdlib import model, training
         >>> sizes = model.ModelConfig(vocab_size=10, hidden_size=8)
@@ -172,6 +161,7 @@ def start(model_config: ModelConfig, config: TrainConfig, device: torch.device |
         >>> one.model.embedding.equal(other.model.embedding)
         True
     """
+    device = require.device(device)
     model = LanguageModel(model_config, generator=torch.Generator().manual_seed(config.seed)).to(device)
     return Training(model, config)
 
@@ -187,7 +177,7 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
         a `StepRecord` after each update, an `EpochRecord` after each epoch.
 
     Raises:
-        TrainingDiverged: the loss is not finite.
+        TrainingDiverged: the loss, or a weight, is not finite.
         ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's.
 
     Example:
@@ -200,17 +190,30 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
         >>> round(first.loss.item(), 1), first.seq_len, round(first.lr, 2)  # 30 at a window of 70
         (7.0, 33, 14.14)
     """
-    check_vocabulary(training.model, corpus)
-    config = training.config
-    columns = batchify(corpus.train, config.batch_size).to(training.device)
-    batchify(corpus.valid, config.eval_batch_size)  # fails now, not an epoch later
-    if ends_epoch(columns, 0):
-        raise ValueError(f"batch_size {config.batch_size} leaves {len(columns)} tokens a column; training needs 3")
+    columns, config = columns_of(training, corpus), training.config
     if config.average_from == 1 and training.updates == 0:
         training.optimizer.start_averaging()
     while not training.finished:
         yield from _train_epoch(training, columns)
         yield _finish_epoch(training, corpus, columns)
+
+
+def columns_of(training: Training, corpus: Corpus) -> Tensor:
+    """The corpus's training text in columns, on the device; looked at now, not an epoch later.
+
+    Raises:
+        ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's, or the training
+            began on another text.
+    """
+    check_vocabulary(training.model, corpus)
+    config = training.config
+    columns = batchify(corpus.train, config.batch_size).to(training.device)
+    batchify(corpus.valid, config.eval_batch_size)
+    if ends_epoch(columns, 0):
+        raise ValueError(f"batch_size {config.batch_size} leaves {len(columns)} tokens a column; training needs 3")
+    if training.row >= len(columns):
+        raise ValueError(f"the training stands at row {training.row} of {len(columns)}: take the text it began with")
+    return columns
 
 
 def _train_epoch(training: Training, columns: Tensor) -> Iterator[StepRecord]:
@@ -256,6 +259,9 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
     averaging, began_by = optimizer.averaging, None
     with optimizer.averaged():
         valid_loss = evaluate(training.model, corpus.valid, config.eval_batch_size, config.bptt)
+    train_loss = training.loss_sum.item() / training.row
+    if max(train_loss, valid_loss) > LARGEST_LOSS:
+        raise _diverged(training, f"the loss became {max(train_loss, valid_loss):.0f} nats a token")
     if config.lr_decay == "none" and optimizer.observe(valid_loss):
         began_by = "trigger"
     elif not averaging and training.epoch + 1 == config.average_from:
@@ -264,7 +270,7 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
     record = EpochRecord(
         epoch=training.epoch,
         updates=training.updates,
-        train_loss=training.loss_sum.item() / training.row,
+        train_loss=train_loss,
         valid_loss=valid_loss,
         averaging=averaging,
         averaging_began=began_by,
@@ -276,7 +282,7 @@ def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochR
 
 
 def require_finite(training: Training) -> None:
-    """Raise if the epoch's loss is no longer finite; waits for the device.
+    """Raise if the epoch's loss, or a weight, is no longer finite; waits for the device.
 
     Args:
         training: the one to look at.
@@ -294,7 +300,11 @@ def require_finite(training: Training) -> None:
         awdlib.training.TrainingDiverged: the loss became inf in epoch 1, by update 0, at lr 30.0: ...
     """
     if not torch.isfinite(training.loss_sum):
-        raise TrainingDiverged(
-            f"the loss became {training.loss_sum.item()} in epoch {training.epoch}, by update {training.updates}, at "
-            f"lr {training.config.lr}: lower lr or max_grad_norm"
-        )
+        raise _diverged(training, f"the loss became {training.loss_sum.item()}")
+    if not all(weight.isfinite().all() for weight in training.model.parameters()):  # the last gradient was not
+        raise _diverged(training, "a weight is no longer finite")
+
+
+def _diverged(training: Training, what: str) -> TrainingDiverged:
+    where = f"in epoch {training.epoch}, by update {training.updates}, at lr {training.config.lr}"
+    return TrainingDiverged(f"{what} {where}: lower lr or max_grad_norm")

@@ -1,9 +1,11 @@
 """How a model is trained: every setting, validated when made."""
 
-import math
 from dataclasses import dataclass, replace
 
+from awdlib import require
 from awdlib.batches import WindowLengths
+
+LARGEST_SEED = 2**63 - 2  # torch's generators take no more than 64 bits with a sign; the masks' is one above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class TrainConfig:
         seed: of the initial weights, the masks and the window lengths.
 
     Raises:
-        ValueError: a value is out of range, or ``average_from`` is set beside a decay of the learning rate.
+        ValueError: a value is of another type or out of range, or ``average_from`` is set beside a decay of the
+            learning rate.
 
     Example:
         >>> from awdlib.training_config import TrainConfig
@@ -73,15 +76,16 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        require.declared_types(self)
         for name in ("epochs", "batch_size", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            require.whole_number(name, getattr(self, name), 1)
         for name in ("lr", "max_grad_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
-        for name in ("weight_decay", "ar_weight", "tar_weight", "patience", "seed", "decay_after"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be zero or positive, and finite")
+            require.number(name, getattr(self, name), "(0, inf)")
+        for name in ("weight_decay", "ar_weight", "tar_weight"):
+            require.number(name, getattr(self, name), "[0, inf)")
+        for name in ("patience", "decay_after"):
+            require.whole_number(name, getattr(self, name), 0)
+        require.whole_number("seed", self.seed, 0, LARGEST_SEED)
         if self.average_from is not None and self.average_from < 1:
             raise ValueError(f"average_from is {self.average_from}; averaging can begin with epoch 1 at the earliest")
         if self.lr_decay not in ("none", "plateau", "schedule"):
@@ -90,8 +94,7 @@ class TrainConfig:
             raise ValueError(
                 f"lr_decay is {self.lr_decay!r} and average_from {self.average_from}: choose one of the two"
             )
-        if not 0 < self.decay_factor <= 1:
-            raise ValueError(f"decay_factor is {self.decay_factor}; it must lie in (0, 1]")
+        require.number("decay_factor", self.decay_factor, "(0, 1]")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is {self.precision!r}; it must be 'fp32' or 'bf16'")
         self.window_lengths()  # checks bptt

@@ -101,6 +101,7 @@ def pretend(folder, row, seed, valid, test, **changes):
         "status": "finished", "preset": "toy", "corpus": {"name": "toy", "floor": {"valid": 5.0}},
         "model": asdict(preset.model), "training": asdict(preset.training),
         "final_perplexity": {"valid": valid, "test": test},
+        "parameters": 1, "epochs": [], "minutes": 1.0, "averaging": None, "best_epoch": None,
     }  # fmt: skip
     checkpoints.write_json(folder / f"{row}-{seed}" / "record.json", record | changes)
 
@@ -270,7 +271,7 @@ def test_unfinished_and_foreign_folders_are_left_out(made_up):
     ("row", "changes", "complaint"),
     [
         ("no-weight-decay", {"preset": "ptb-small"}, "differs from the rest in preset"),
-        ("no-weight-decay", {"corpus": {"name": "ptb"}}, "differs from the rest in corpus"),
+        ("no-weight-decay", {"corpus": {"name": "ptb", "floor": {}}}, "differs from the rest in corpus"),
         ("no-weight-decay", {"model": asdict(PRESETS["toy"].model)}, "in vocab_size, embedding_size, hidden_size"),
         ("fine-tuned", {"training": asdict(TINY.training)}, "in average_from, stop_on_trigger, longest_window, seed"),
         ("fine-tuned", {"preset": "ptb-small"}, "fine-tuned-4 differs from the rest in preset"),
@@ -334,9 +335,7 @@ def test_ctrl_c_ends_ablate_between_two_updates(tmp_path):
         "1",
         "--out",
         str(tmp_path),
-        *WORDS,
-        "--epochs",
-        "9",
+        *(word.replace("epochs=2", "epochs=9") for word in WORDS),
     ]
     code = "import sys, tests.test_ablation as t; sys.exit(t.run_command(*sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -388,7 +387,7 @@ BAD = {
     "no rows": (["--rows", ","], "needs at least one of each"),
     "no seeds": (["--seeds", ""], "needs at least one of each"),
     "seeds": (["--seeds", "1,two"], "seeds is '1,two'; it must be whole numbers with commas between them"),
-    "negative seed": (["--seeds", "1,-2"], "seed is -2; it must be zero or positive"),
+    "negative seed": (["--seeds", "1,-2"], "seed is -2; it cannot be negative"),
     "row without effect": (["--set", "dropout_weight=0"], "row 'no-weight-drop' changes nothing in these settings"),
     "fine-tuned alone": (["--rows", "fine-tuned"], "row 'fine-tuned' goes on from 'full': add that row"),
     "preset": (["--preset", "toi"], "no preset 'toi'; did you mean 'toy'?"),

@@ -246,8 +246,8 @@ def test_memory_of_a_cached_pass_does_not_grow_with_the_text_but_for_one_number_
 
 @pytest.mark.parametrize(("values", "complaint"), [
     ({"window": 0}, "the cache's window is 0; it must be at least 1"),
-    ({"flatness": -1.0}, "the cache's flatness (theta) is -1.0; it cannot be negative"),
-    ({"flatness": math.nan}, "the cache's flatness (theta) is nan; it cannot be negative"),
+    ({"flatness": -1.0}, "the cache's flatness (theta) is -1.0; it must be finite and cannot be negative"),
+    ({"flatness": math.nan}, "the cache's flatness (theta) is nan; it must be finite and cannot be negative"),
     ({"weight": 1.5}, "the cache's weight (lambda) is 1.5; it must lie in [0, 1]"),
     ({"weight": -0.1}, "the cache's weight (lambda) is -0.1; it must lie in [0, 1]"),
 ])  # fmt: skip

@@ -142,7 +142,10 @@ BAD = {
     "not of the form": ([*TINY, "--set", "lr"], "'lr' must have the form FIELD=VALUE"),
     "wrong type": ([*TINY, "--set", "lr=fast"], "setting lr is 'fast'; it must be a number"),
     "wrong switch": ([*TINY, "--set", "tied=perhaps"], "setting tied is 'perhaps'; it must be true or false"),
-    "out of range": ([*TINY, "--set", "dropout_input=1.2"], "dropout_input is 1.2; a dropout probability must lie in"),
+    "out of range": (
+        [*TINY, "--set", "dropout_input=1.2"],
+        "dropout_input is 1.2; it must lie in [0, 1): at 1 nothing would be kept",
+    ),
     "epochs": ([*TINY, "--epochs", "0"], "epochs is 0; it must be at least 1"),
     "epochs not a number": ([*TINY, "--epochs", "many"], "invalid int value: 'many'"),
     "device": ([*TINY, "--device", "tpu"], "device is 'tpu'; it must be auto, cpu or cuda"),

@@ -281,16 +281,22 @@ def test_half_precision_is_read_in_double():
 
 BAD = {
     "length": ({"length": 0}, r"length is 0; it must be at least 1"),
-    "temperature": ({"temperature": -0.5}, r"temperature is -0.5; it must be 0 .* or a positive number"),
+    "temperature": (
+        {"temperature": -0.5},
+        r"temperature is -0.5; it must be finite and cannot be negative: 0 always takes",
+    ),
     "not a number": ({"temperature": math.nan}, r"temperature is nan"),
     "infinite": ({"temperature": math.inf}, r"temperature is inf"),
-    "top_k": ({"top_k": 0}, r"top_k is 0; it must lie in \[1, 9\], or be left out"),
-    "top_k of too many": ({"top_k": 10}, r"top_k is 10; it must lie in \[1, 9\]"),
+    "top_k": ({"top_k": 0}, r"top_k is 0; it must be at least 1"),
+    "top_k of too many": ({"top_k": 10}, r"top_k is 10; it must be at most 9"),
     "top_p": ({"top_p": 0.0}, r"top_p is 0.0; it must lie in \(0, 1\], or be left out"),
     "top_p above": ({"top_p": 1.1}, r"top_p is 1.1"),
     "unknown": ({"prompt": ["the", "axolotl", "the", "gnu"]}, r"9 words: 'axolotl', 'gnu'; write <unk> instead"),
     "one string": ({"prompt": "the cat"}, r"one string, 'the cat'; .* use \.split\(\)"),
-    "another vocabulary": ({"vocabulary": Vocabulary("abc")}, "the model knows 9 words and the vocabulary has 3"),
+    "another vocabulary": (
+        {"vocabulary": Vocabulary(["a", "b", "c"])},
+        "the model knows 9 words and the vocabulary has 3",
+    ),
 }
 
 

@@ -283,7 +283,7 @@ def test_bad_input_is_named_with_its_remedy():
         language.log_probabilities([])
     with pytest.raises(ValueError, match="length 1: a floor needs at least 2"):
         language.floor(["anna"])
-    with pytest.raises(ValueError, match="tokens is 0: ask for at least 1"):
+    with pytest.raises(ValueError, match="tokens is 0; it must be at least 1"):
         language.sample(np.random.default_rng(0), 0)
 
 

@@ -4,8 +4,10 @@ Every mistake of the user's ends in one line and exit status 2; an interrupted r
 """
 
 import argparse
+import errno
 import os
 import sys
+import warnings
 from typing import NoReturn
 
 from awdlib.cli import comparing, evaluating, generating, training
@@ -23,15 +25,37 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        return options.command(options)
-    except (ValueError, OSError) as error:
-        if os.environ.get("AWDLIB_DEBUG"):
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+            status = options.command(options)
+        sys.stdout.flush()  # a full disk is noticed here, not after the last line of this program
+        return status
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if os.environ.get("AWDLIB_DEBUG") or not (complaint := _complaint(error)):
             raise
-        print(f"awdlib: {error}", file=sys.stderr)
+        _say(complaint)
         return 2
     except KeyboardInterrupt:  # outside of training, which stops between two updates and saves
-        print("awdlib: interrupted", file=sys.stderr)
+        _say("interrupted")
         return INTERRUPTED
+
+
+def _say(line: str) -> None:
+    print(f"awdlib: {' '.join(line.splitlines())}", file=sys.stderr)
+
+
+def _complaint(error: Exception) -> str:
+    """An error as the one line that the user is told; empty if it is not the user's, but a mistake of this library."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EPIPE):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it once more, on leaving
+        return f"cannot write the output ({error.strerror}): free some space, or send it elsewhere"
+    if isinstance(error, ValueError | OSError):
+        return str(error)
+    short = isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
+    return "out of memory: lower batch_size or bptt, or take a smaller model" if short else ""
+
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  #: as torch says it, GPU and CPU
 
 
 class _OneLineParser(argparse.ArgumentParser):

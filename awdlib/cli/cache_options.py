@@ -32,6 +32,8 @@ def cache_settings(options: argparse.Namespace) -> CacheConfig | None:
     Raises:
         ValueError: a setting without --cache, or out of range.
     """
+    if getattr(options, "only_when_full", False) and not options.cache:
+        raise ValueError("--only-when-full is a setting of the cache, which is off: add --cache")
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     if given and not options.cache:
         raise ValueError(f"{OPTIONS[next(iter(given))]} is a setting of the cache, which is off: add --cache")
@@ -44,5 +46,7 @@ def _tuned(run: Path) -> CacheConfig:
         return CacheConfig()
     try:
         return CacheConfig(**json.loads(path.read_text(encoding="utf-8"))["settings"])
-    except (ValueError, KeyError, TypeError):
+    except OSError as error:
+        raise ValueError(f"cannot read {path} ({error.strerror}): delete it, or run tune-cache again") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{path} is damaged: delete it, or run tune-cache again") from None

@@ -13,7 +13,7 @@ from awdlib.checkpoints import write_atomically
 from awdlib.cli.training import INTERRUPTED, chosen_preset, consume, interrupts, introduce
 from awdlib.corpora import CORPORA, load_corpus
 from awdlib.environment import choose_device
-from awdlib.runs import Run, read_record
+from awdlib.runs import Run, hold, read_record
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -45,7 +45,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def _ablate(options: argparse.Namespace) -> int:
     keep_freed_memory()
     preset, device = chosen_preset(options), choose_device(options.device)
-    rows = _listed(options.rows)
+    rows = _listed("rows", options.rows)
     seeds = _whole_numbers("seeds", options.seeds)
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
     folder = options.out or Path("runs") / f"ablation-{options.preset}-{corpus.name}"
@@ -53,9 +53,10 @@ def _ablate(options: argparse.Namespace) -> int:
     waiting = [cell for cell in cells if not is_finished(cell, folder, options.preset)]
     print(f"{folder}: {len(cells)} runs, {len(cells) - len(waiting)} of them finished")
     for cell in waiting:
-        if not _follow(cell, open_cell(cell, folder, corpus, options.preset, device)):
-            print("interrupted; run the same command again to go on")
-            return INTERRUPTED
+        with hold(folder / cell.name):
+            if not _follow(cell, open_cell(cell, folder, corpus, options.preset, device)):
+                print("interrupted; run the same command again to go on")
+                return INTERRUPTED
     _publish(folder, collect(folder))
     return 0
 
@@ -140,12 +141,17 @@ def _draw(path: Path, figure: Callable[[], Any]) -> None:
     print(f"figure: {path}")
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _listed(name: str, text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if twice := [part for part in parts if parts.count(part) > 1]:
+        raise ValueError(f"{name} is {text!r}, with {twice[0]} twice: a grid has one run of each row for each seed")
+    return parts
 
 
 def _whole_numbers(name: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in _listed(text)]
+        numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ValueError(f"{name} is {text!r}; it must be whole numbers with commas between them") from None
+    _listed(name, ",".join(map(str, numbers)))
+    return numbers

@@ -16,7 +16,7 @@ from awdlib.corpora import CORPORA, Corpus, load_corpus
 from awdlib.environment import choose_device
 from awdlib.model import ModelConfig
 from awdlib.presets import PRESETS, Preset
-from awdlib.runs import CHECKPOINT, Run, read_record, resume, start_finetuning
+from awdlib.runs import CHECKPOINT, Run, hold, read_record, resume, start_finetuning
 from awdlib.settings import apply_settings, suggest
 from awdlib.training import EpochRecord, Training, start
 from awdlib.training_config import TrainConfig, finetuning
@@ -64,9 +64,9 @@ def _train(options: argparse.Namespace) -> int:
     corpus = load_corpus(options.corpus or preset.corpus, options.data)
     preset = replace(preset, model=replace(preset.model, vocab_size=len(corpus.vocabulary)))
     folder = options.out or Path("runs") / f"{options.preset}-{corpus.name}-{preset.training.seed}"
-    training = _training(options, preset, corpus, folder, device)
-    run = Run(folder, corpus, training, options.preset, options.checkpoint_minutes)
-    return follow(run)
+    with hold(folder):  # before looking whether it has a run: until the end nobody else may begin one there
+        training = _training(options, preset, corpus, folder, device)
+        return follow(Run(folder, corpus, training, options.preset, options.checkpoint_minutes))
 
 
 def _finetune(options: argparse.Namespace) -> int:
@@ -74,15 +74,15 @@ def _finetune(options: argparse.Namespace) -> int:
     parent, device = read_record(options.run), choose_device(options.device)
     corpus = load_corpus(parent["corpus"]["name"], options.data)
     folder = options.out or options.run.with_name(f"{options.run.name}-finetuned")
-    if _goes_on(options.resume, folder):
-        model, config = ModelConfig(**parent["model"]), TrainConfig(**parent["training"])
-        training = resume(folder, corpus, model, finetuning(config, options.epochs), device)
-        print(f"resuming {folder} in epoch {training.epoch}, after {training.updates:,} updates")
-    else:
-        training = start_finetuning(options.run, corpus, options.epochs, device)
     origin = {"run": options.run.name, "best_epoch": parent["best_epoch"], "perplexity": parent["final_perplexity"]}
-    run = Run(folder, corpus, training, parent["preset"], options.checkpoint_minutes, parent=origin)
-    return follow(run)
+    with hold(folder):
+        if _goes_on(options.resume, folder):
+            model, config = ModelConfig(**parent["model"]), TrainConfig(**parent["training"])
+            training = resume(folder, corpus, model, finetuning(config, options.epochs), device)
+            print(f"resuming {folder} in epoch {training.epoch}, after {training.updates:,} updates")
+        else:
+            training = start_finetuning(options.run, corpus, options.epochs, device)
+        return follow(Run(folder, corpus, training, parent["preset"], options.checkpoint_minutes, parent=origin))
 
 
 def follow(run: Run) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from awdlib import require
 from awdlib.contracts import Dropout, Promise, Report, check_locked_dropout, check_mask
 from awdlib.exercises.answers import YOUR_TURN, is_empty
 
@@ -19,6 +20,9 @@ def check_counts(ordinary: int, locked: int) -> Report:
         ordinary: the reader's count under ordinary dropout; ``...`` where there is none yet.
         locked: the same under locked dropout.
 
+    Raises:
+        ValueError: an answer is not a number.
+
     Example:
         >>> from awdlib.exercises.dropout_masks import check_counts
         >>> check_counts(..., ...)
@@ -28,7 +32,7 @@ def check_counts(ordinary: int, locked: int) -> Report:
         ✗ decisions of a window under locked dropout
             hint: the time steps share, and the features do not
     """
-    if ... in (ordinary, locked):
+    if ordinary is ... or locked is ...:
         return YOUR_TURN
     right = {"ordinary": SEQ_LEN * BATCH * FEATURES, "locked": BATCH * FEATURES}
     hints = {
@@ -43,6 +47,8 @@ def check_counts(ordinary: int, locked: int) -> Report:
         },
     }
     given = {"ordinary": ordinary, "locked": locked}
+    for name, answer in given.items():
+        require.number(name, answer)
     return Report(
         tuple(
             Promise(

@@ -8,6 +8,8 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
+from awdlib import require
+
 MAX_STEPS = 401  #: positions of a slider
 
 
@@ -77,7 +79,8 @@ def slider(
         A control whose values are ``int`` when start and step are.
 
     Raises:
-        ValueError: step not positive, stop below start or off the grid, too many steps, value not on the grid.
+        ValueError: not a number, step not positive, stop below start or off the grid, too many steps, value not on the
+            grid.
 
     Example:
         >>> from awdlib.explore import slider
@@ -88,6 +91,8 @@ def slider(
             ...
         ValueError: a slider from 0 in steps of 0.3 never meets 1: choose a stop that it meets
     """
+    for name, given in {"start": start, "stop": stop, "step": step, "value": value}.items():
+        require.number(f"a slider's {name}", given)
     if step <= 0:
         raise ValueError(f"a slider's step must be positive, got {step}")
     count = round((stop - start) / step)
@@ -111,13 +116,15 @@ def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str
         label, symbol, unit: what is written beside it.
 
     Raises:
-        ValueError: fewer than two values, or ``value`` not among them.
+        ValueError: not numbers, fewer than two values, or ``value`` not among them.
 
     Example:
         >>> from awdlib.explore import steps
         >>> steps([0.1, 1, 10, 30], 10, label="learning rate").texts
         ('0.1', '1', '10', '30')
     """
+    for given in values:
+        require.number("a slider's value", given)
     return _made("slider", tuple(values), value, tuple(f"{v:g}" for v in values), label, symbol, unit)
 
 
@@ -130,7 +137,7 @@ def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str
         label: what is written beside it.
 
     Raises:
-        ValueError: fewer than two options, or ``value`` not among them.
+        ValueError: one string, fewer than two options, or ``value`` not among them.
 
     Example:
         >>> from awdlib.explore import choice
@@ -138,6 +145,8 @@ def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str
         >>> control.value, control.text("gru")
         ('gru', 'GRU')
     """
+    if isinstance(options, str):
+        raise ValueError(f"the options are one string, {options!r}; give a list or a mapping of them")
     texts = options.values() if isinstance(options, Mapping) else options
     return _made("choice", tuple(options), value, tuple(str(text) for text in texts), label)
 
@@ -165,6 +174,8 @@ def switch(value: bool, *, label: str = "") -> Control:
 def _made(
     kind: str, values: tuple[Any, ...], value: Any, texts: tuple[str, ...], label: str, symbol: str = "", unit: str = ""
 ) -> Control:
+    for name, given in {"label": label, "symbol": symbol, "unit": unit}.items():
+        require.text(f"a {kind}'s {name}", given)
     if len(set(values)) != len(values) or len(values) < 2:
         raise ValueError(f"a {kind} needs at least two different values, got {list(values)}")
     if value not in values:

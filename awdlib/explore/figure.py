@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from awdlib import require
 from awdlib.explore import packing, page
 from awdlib.explore.controls import Control, checked, grid
 from awdlib.explore.still import still_png
@@ -39,7 +40,11 @@ class Explorable:
         self, function: FigureFunction, controls: dict[str, Control], *,
         title: str, look_for: str, still: Any, limit_mb: float,
     ) -> None:  # fmt: skip
-        self.function, self.title, self.look_for, self._still = function, title, look_for, still
+        if not callable(function):
+            raise ValueError(f"the function is {require.shown(function)}; give one from parameters to a plotly figure")
+        self.function, self._still = function, still
+        self.title, self.look_for = require.text("title", title), require.text("look_for", look_for)
+        require.number("limit_mb", limit_mb, "(0, inf)")
         self.controls = checked(controls)
         self.points = grid_within(self.controls)
         self.packed = packing.pack([self.tree(**point) for point in self.points])
@@ -65,8 +70,13 @@ class Explorable:
 
         Args:
             **values: of the controls; what is left out stands where it stood at first.
+
+        Raises:
+            ValueError: the controls cannot stand there.
         """
-        return packing.unpack(self.packed, self.points.index(self.default | values))
+        if (point := self.default | values) not in self.points:
+            raise ValueError(f"the controls cannot stand at {point}: choose among their values")
+        return packing.unpack(self.packed, self.points.index(point))
 
     @cached_property
     def html(self) -> str:
@@ -150,7 +160,7 @@ def figure_tree(result: Any) -> dict[str, Any]:
         result: what the function of an explorable returns.
 
     Raises:
-        ValueError: no text alternative.
+        ValueError: not a plotly figure, or no text alternative.
 
     Example:
         >>> import plotly.graph_objects as go
@@ -159,7 +169,9 @@ def figure_tree(result: Any) -> dict[str, Any]:
         >>> tree["alt"], tree["data"][0]["y"]
         ('Two bars.', array([4., 3.]))
     """
-    figure, sentence = result if isinstance(result, tuple) else (result, "")
+    figure, sentence = result if isinstance(result, tuple) and len(result) == 2 else (result, "")
+    if not hasattr(figure, "to_plotly_json"):
+        raise ValueError(f"there is no plotly figure, but {require.shown(result)}: return one, or (figure, sentence)")
     tree = packing.plain(figure.to_plotly_json())
     layout = tree.get("layout", {})
     meta = layout.pop("meta", None)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from awdlib import require
 from awdlib.explore.controls import Control, checked
 from awdlib.explore.page import asset
 from awdlib.explore.results import checked_result, result_html, result_text
@@ -32,6 +33,9 @@ class Progress:
         fraction: between 0 and 1.
         message: a few words, for example ``"epoch 3 of 8, validation perplexity 31.2"``.
 
+    Raises:
+        ValueError: the fraction is not a finite number, or the message not a string.
+
     Example:
         >>> from awdlib.explore import Progress
         >>> Progress(3 / 8, "epoch 3 of 8")
@@ -40,6 +44,9 @@ class Progress:
 
     fraction: float
     message: str = ""
+
+    def __post_init__(self) -> None:
+        require.declared_types(self)
 
 
 LabFunction = Callable[..., Generator[Any, None, None]]
@@ -91,8 +98,11 @@ class Lab:
     def __init__(
         self, function: LabFunction, controls: dict[str, Control], *, title: str, look_for: str, chapter: str
     ) -> None:
+        if not callable(function):
+            raise ValueError(f"the function is {require.shown(function)}; give a generator function")
         self.function, self.controls = function, controls
-        self.title, self.look_for, self.chapter = title, look_for, chapter
+        self.title, self.look_for = require.text("title", title), require.text("look_for", look_for)
+        self.chapter = require.text("chapter", chapter)
         self.values = {name: control.value for name, control in controls.items()}
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -106,7 +116,12 @@ class Lab:
 
         Returns:
             what the function showed last.
+
+        Raises:
+            ValueError: there is no control of this name.
         """
+        if unknown := [name for name in values if name not in self.controls]:
+            raise ValueError(f"there is no control {unknown[0]!r}: choose among {', '.join(self.controls)}")
         default = {name: control.value for name, control in self.controls.items()}
         result, _ = follow(self.function(**(default | values)), threading.Event(), _ignore, _ignore)
         return result
