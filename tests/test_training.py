@@ -1,4 +1,4 @@
-"""Training: each update by hand, evaluation by hand, exact resume, and it learns."""
+"""Training: each update by hand, records by hand, exact resume, and it learns."""
 
 import copy
 import math
@@ -144,15 +144,16 @@ def test_seeds_decide_weights_masks_and_windows_and_nothing_global_does():
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_evaluation_counts_every_target_once_and_does_not_depend_on_the_window():
-    model, tokens = LanguageModel(MODEL).double(), corpus().test
-    with torch.no_grad():
-        log_p = model.eval()(tokens[:-1, None]).logits.log_softmax(-1)[:, 0]
-    by_hand = -sum(log_p[t, word].item() for t, word in enumerate(tokens[1:].tolist())) / (len(tokens) - 1)
-    model.train()
-    for seq_len in (1, 7, 70):
-        assert evaluate(model, tokens, batch_size=1, seq_len=seq_len) == pytest.approx(by_hand, rel=1e-12)
-    assert model.training  # left as it was found
+def test_the_seed_alone_decides_the_initial_weights():
+    before = torch.get_rng_state()
+    first, again, other = (start(MODEL, replace(CONFIG, seed=seed)).model.state_dict() for seed in (1, 1, 2))
+    assert before.equal(torch.get_rng_state())
+    for name in first:
+        assert first[name].equal(again[name]) and (not first[name].any() or not first[name].equal(other[name]))
+
+
+def test_three_tokens_a_column_are_enough():
+    assert sum(isinstance(record, StepRecord) for record in train(start(MODEL, CONFIG), corpus(6))) == CONFIG.epochs
 
 
 def test_fixed_windows_when_variable_ones_are_off():
@@ -161,12 +162,13 @@ def test_fixed_windows_when_variable_ones_are_off():
     assert {r.seq_len for r in records[:-1]} == {3} and {r.lr for r in records} == {config.lr}
 
 
+@pytest.mark.parametrize("average_from", [1, 2])  # 1: from the first weights, which resuming must not set again
 @pytest.mark.parametrize("stop_at", [1, 5, 9, 14, 22])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(stop_at, tmp_path):
-    config = replace(CONFIG, average_from=2)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(stop_at, average_from, tmp_path):
+    config = replace(CONFIG, average_from=average_from)
     text, whole = corpus(), start(MODEL, config)
     length = sum(1 for _ in train(whole, text))
-    assert any(r.averaging_began for r in whole.history) and length > stop_at, "the run must pass through every stage"
+    assert whole.optimizer.averaging and length > stop_at, "the run must pass through every stage"
 
     stopped = start(MODEL, config)
     for number, _ in enumerate(train(stopped, text), start=1):
