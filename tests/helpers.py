@@ -1,4 +1,4 @@
-"""What several test files use: a small problem for optimizers, and a watch on the size of tensors."""
+"""What several test files use: a small problem for optimizers, a tiny run, a watch on the size of tensors."""
 
 import dataclasses
 
@@ -7,6 +7,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from awdlib.corpora import Corpus, Vocabulary
+from awdlib.model import ModelConfig
+from awdlib.training_config import TrainConfig
 
 
 def problem():
@@ -60,3 +64,30 @@ def assert_frozen_and_keyword_only(config):
     for field in dataclasses.fields(config):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, field.name, getattr(config, field.name))
+
+
+#: a run of a few dozen updates: model, training, and the text below
+MODEL = ModelConfig(vocab_size=13, embedding_size=6, hidden_size=8, num_layers=2)
+CONFIG = TrainConfig(epochs=3, batch_size=2, eval_batch_size=2, bptt=8, lr=1.0, patience=0, weight_decay=0.01)
+
+
+def corpus(tokens=160):
+    words = [f"w{number}" for number in range(13)]
+    generator = torch.Generator().manual_seed(4)
+    streams = [torch.randint(13, (n,), generator=generator) for n in (tokens, 60, 50)]
+    return Corpus("tiny", Vocabulary(words), *streams, checked="made here")
+
+
+def figures(training):
+    """All that a run leaves behind, but for the time it took."""
+    history = [{**vars(record), "seconds": 0} for record in training.history]
+    with training.optimizer.averaged():
+        averaged = {name: weight.clone() for name, weight in training.model.state_dict().items()}
+    return history, training.model.state_dict(), averaged
+
+
+def assert_same_run(one, other):
+    (history, weights, averaged), (history2, weights2, averaged2) = figures(one), figures(other)
+    assert history == history2
+    for name in weights:
+        assert weights[name].equal(weights2[name]) and averaged[name].equal(averaged2[name]), name

@@ -1,59 +1,27 @@
-"""Training: each update by hand, evaluation by hand, exact resume, and it learns."""
+"""Training: each update by hand, where averaging begins, precision, refusals, and it learns."""
 
 import copy
 import math
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers import CONFIG, MODEL, assert_same_run, corpus
 from torch.nn import functional as F
-from torch.utils._pytree import tree_leaves
 
 from awdlib.batches import batchify
 from awdlib.corpora import Corpus, Vocabulary
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.ntasgd import is_triggered
-from awdlib.training import (
-    EpochRecord,
-    StepRecord,
-    TrainConfig,
-    Training,
-    TrainingDiverged,
-    start,
-    train,
-)
-
-MODEL = ModelConfig(vocab_size=13, embedding_size=6, hidden_size=8, num_layers=2)
-CONFIG = TrainConfig(epochs=3, batch_size=2, eval_batch_size=2, bptt=8, lr=1.0, patience=0, weight_decay=0.01)
-
-
-def corpus(tokens=160):
-    words = [f"w{number}" for number in range(13)]
-    generator = torch.Generator().manual_seed(4)
-    streams = [torch.randint(13, (n,), generator=generator) for n in (tokens, 60, 50)]
-    return Corpus("tiny", Vocabulary(words), *streams, checked="made here")
-
-
-def figures(training):
-    """All that a run leaves behind, but for the time it took."""
-    history = [{**vars(record), "seconds": 0} for record in training.history]
-    with training.optimizer.averaged():
-        averaged = {name: weight.clone() for name, weight in training.model.state_dict().items()}
-    return history, training.model.state_dict(), averaged
-
-
-def assert_same_run(one, other):
-    (history, weights, averaged), (history2, weights2, averaged2) = figures(one), figures(other)
-    assert history == history2
-    for name in weights:
-        assert weights[name].equal(weights2[name]) and averaged[name].equal(averaged2[name]), name
+from awdlib.training import EpochRecord, StepRecord, TrainConfig, Training, TrainingDiverged, start, train
 
 
 def test_every_update_is_the_one_written_out_by_hand():
     """Two windows of a run with every regularizer on, against autograd, the clip and SGD step by step."""
     text, training = corpus(), start(MODEL, CONFIG)
     twin = copy.deepcopy(training.model).train()
+    training.model.eval()  # whoever looked at it before
     windows, masks = torch.Generator().manual_seed(CONFIG.seed), torch.Generator().manual_seed(CONFIG.seed + 1)
     columns, row, states = batchify(text.train, 2), 0, None
     for record in train(training, text):
@@ -87,32 +55,6 @@ def test_the_learning_rate_follows_the_length_drawn_also_where_the_corpus_ends()
     assert any(record.seq_len < length for record, length in zip(records, drawn, strict=True))
 
 
-def test_records_count_windows_updates_and_epochs_and_average_the_loss():
-    """Against the columns: every row but the last is read once an epoch, and train_loss weighs windows by length."""
-    training, steps, rows = start(MODEL, CONFIG), [], 160 // 2 - 1
-    updates = 0
-    for record in train(training, corpus()):
-        if isinstance(record, StepRecord):
-            updates += 1
-            steps.append(record)
-            assert (record.epoch, record.update) == (len(training.history) + 1, updates) == (training.epoch, updates)
-            assert record.progress == sum(step.seq_len for step in steps) / rows and not record.loss.requires_grad
-            continue
-        read = sum(step.seq_len for step in steps)
-        by_hand = sum(step.loss.item() * step.seq_len for step in steps) / read
-        assert rows - read in (0, 1)
-        assert (record.epoch, record.updates) == (len(training.history), updates)
-        assert record.train_loss == pytest.approx(by_hand, rel=1e-12)
-        assert record.train_perplexity == pytest.approx(math.exp(by_hand), rel=1e-12)
-        assert record.valid_perplexity == math.exp(record.valid_loss)
-        assert record.seconds > 0 and training.seconds == 0 == training.row and not training.loss_sum
-        assert not any(part.any() for state in training.states for part in state), "an epoch begins with zero states"
-        steps = []
-    assert [record.epoch for record in training.history] == [1, 2, 3] and training.finished
-    assert training.best_epoch() == min(training.history, key=lambda record: record.valid_loss)
-    assert start(MODEL, CONFIG).best_epoch() is None
-
-
 @pytest.mark.parametrize("patience", [0, 2])
 def test_averaging_begins_where_the_trigger_says_so_and_nowhere_else(patience):
     training = start(MODEL, replace(CONFIG, lr=8.0, epochs=12, patience=patience, variable_windows=False))
@@ -127,61 +69,33 @@ def test_averaging_begins_where_the_trigger_says_so_and_nowhere_else(patience):
     assert training.optimizer.history == losses
 
 
-def test_records_of_an_epoch_are_frozen_and_those_of_steps_too():
-    for record in train(start(MODEL, replace(CONFIG, epochs=1)), corpus()):
-        with pytest.raises(FrozenInstanceError):
-            record.epoch = 7
+def test_a_trigger_that_was_earlier_than_the_schedule_stays_the_beginning():
+    config = replace(CONFIG, lr=8.0, epochs=12, patience=0)
+    list(train(training := start(MODEL, config), corpus()))
+    fired = next(record.epoch for record in training.history if record.averaging_began)
+    assert fired < 10, "for a schedule to come later"
+    list(train(scheduled := start(MODEL, replace(config, average_from=fired + 2)), corpus()))
+    assert_same_run(scheduled, training)
 
 
-def test_seeds_decide_weights_masks_and_windows_and_nothing_global_does():
-    runs = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(len(runs))
-        training = start(MODEL, replace(CONFIG, epochs=1, seed=seed))
-        before = torch.get_rng_state()
-        runs.append([(r.seq_len, r.loss.item()) for r in train(training, corpus()) if isinstance(r, StepRecord)])
-        assert before.equal(torch.get_rng_state())
-    assert runs[0] == runs[1] != runs[2]
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_precision_is_that_of_the_layers_and_never_of_the_weights(precision, dtype):
+    training, seen = start(MODEL, replace(CONFIG, epochs=1, average_from=1, precision=precision)), []
+    training.model.register_forward_hook(lambda model, _, out: seen.append((model.training, out.logits.dtype)))
+    list(train(training, corpus()))
+    assert {*seen} == {(True, dtype), (False, torch.float32)}  # evaluation is in single precision
+    assert {weight.dtype for weight in training.model.parameters()} == {torch.float32}
+    assert {state["average"].dtype for state in training.optimizer.state.values()} == {torch.float32}
 
 
-def test_evaluation_counts_every_target_once_and_does_not_depend_on_the_window():
-    model, tokens = LanguageModel(MODEL).double(), corpus().test
-    with torch.no_grad():
-        log_p = model.eval()(tokens[:-1, None]).logits.log_softmax(-1)[:, 0]
-    by_hand = -sum(log_p[t, word].item() for t, word in enumerate(tokens[1:].tolist())) / (len(tokens) - 1)
-    model.train()
-    for seq_len in (1, 7, 70):
-        assert evaluate(model, tokens, batch_size=1, seq_len=seq_len) == pytest.approx(by_hand, rel=1e-12)
-    assert model.training  # left as it was found
+def test_three_tokens_a_column_are_enough():
+    assert sum(isinstance(record, StepRecord) for record in train(start(MODEL, CONFIG), corpus(6))) == CONFIG.epochs
 
 
 def test_fixed_windows_when_variable_ones_are_off():
     config = TrainConfig(epochs=1, batch_size=2, eval_batch_size=2, bptt=3, variable_windows=False)
     records = [r for r in train(start(MODEL, config), corpus()) if isinstance(r, StepRecord)]
     assert {r.seq_len for r in records[:-1]} == {3} and {r.lr for r in records} == {config.lr}
-
-
-@pytest.mark.parametrize("stop_at", [1, 5, 9, 14, 22])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(stop_at, tmp_path):
-    config = replace(CONFIG, average_from=2)
-    text, whole = corpus(), start(MODEL, config)
-    length = sum(1 for _ in train(whole, text))
-    assert any(r.averaging_began for r in whole.history) and length > stop_at, "the run must pass through every stage"
-
-    stopped = start(MODEL, config)
-    for number, _ in enumerate(train(stopped, text), start=1):
-        if number == stop_at:
-            break
-    torch.save(stopped.state_dict(), tmp_path / "state.pt")
-    saved = torch.load(tmp_path / "state.pt", weights_only=True)
-    for _ in range(2):  # what was saved stays as it is, and can be resumed from again
-        resumed = start(MODEL, config)
-        torch.rand(7)  # the global generator has nothing to do with it
-        resumed.load_state_dict(saved)
-        for restored, stored in zip(*map(tree_leaves, (resumed.state_dict(), saved)), strict=True):
-            assert restored.equal(stored) if isinstance(stored, torch.Tensor) else restored == stored
-        assert sum(1 for _ in train(resumed, text)) == length - stop_at
-        assert_same_run(resumed, whole)
 
 
 def test_a_schedule_begins_averaging_where_the_trigger_does_not():
