@@ -145,7 +145,6 @@ def fixed_windows(columns: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor
     Raises:
         ValueError: length is not positive.
     """
-    require.tensor("columns", columns, "(rows, batch)")
     require.whole_number("the window's length", length, 1)
     for start in range(0, len(columns) - 1, length):
         yield window(columns, start, length)
