@@ -189,7 +189,6 @@ def fixed_windows(columns: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor
         >>> [targets.flatten().tolist() for _, targets in fixed_windows(torch.arange(6)[:, None], length=3)]
         [[1, 2, 3], [4, 5]]
     """
-    require.tensor("columns", columns, "(rows, batch)")
     require.whole_number("the window's length", length, 1)
     for start in range(0, len(columns) - 1, length):
         yield window(columns, start, length)

@@ -149,7 +149,8 @@ def download(
                 except FAILURES as error:
                     if getattr(error, "errno", None) in DISK_TROUBLES:
                         raise  # no other mirror would help
-                    failures.append(f"{mirror.address} ({getattr(error, 'reason', None) or error})")
+                    reason = " ".join(str(getattr(error, "reason", None) or error).split())
+                    failures.append(f"{mirror.address} ({reason[:200]})")
                     continue
                 _put_in_place(place, folder)
                 return

@@ -77,7 +77,7 @@ def keep_mask(
     """
     require_probability("p", p)
     require.sizes("shape", shape)
-    device = torch.get_default_device() if device is None else require.device(device)
+    device = require.device(device)
     require.generator(generator, device)
     if not (dtype or torch.get_default_dtype()).is_floating_point:
         raise ValueError(f"dtype is {dtype}; a mask needs a floating-point type, such as torch.float32")

@@ -31,7 +31,7 @@ def locked(folder: Path) -> Iterator[bool]:
     """Hold a folder's lock inside the context; the process that holds it may do so again inside.
 
     Args:
-        folder: made if it is not there, and removed again if it is still empty in the end.
+        folder: made if it is not there, with its parents; what is still empty in the end is removed again.
 
     Yields:
         whether the lock protects: False where the file system knows none.
@@ -41,7 +41,7 @@ def locked(folder: Path) -> Iterator[bool]:
         CheckpointError: the folder cannot be written.
     """
     path = folder.resolve() / LOCK
-    made = not folder.exists()
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     descriptor, times = _held.get(path, (None, 0))
     if times == 0:
         descriptor = _acquire(path)
@@ -53,9 +53,9 @@ def locked(folder: Path) -> Iterator[bool]:
         if times == 0:
             del _held[path]
             _release(path, descriptor)
-        if made:
+        for empty in made:
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                empty.rmdir()
 
 
 def _acquire(path: Path) -> int | None:

@@ -7,6 +7,7 @@ at, and never its numbers but by `known`: that would make a GPU wait.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -46,13 +47,19 @@ def number(name: str, value: Any, interval: str = "(-inf, inf)", why: str = "") 
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"{name} is {shown(value)}; it must be a number")
-    low, high = map(float, interval[1:-1].split(","))
+    low, high = _ends(interval)
     above = value > low or (value == low and interval[0] == "[")
     below = value < high or (value == high and interval[-1] == "]")
     if not (above and below):
         limit = "must be a finite number" if low == -math.inf else _SPOKEN.get(interval, f"must lie in {interval}")
         raise ValueError(f"{name} is {value}; it {limit}{why}")
     return float(value)
+
+
+@lru_cache
+def _ends(interval: str) -> tuple[float, float]:
+    low, high = interval[1:-1].split(",")
+    return float(low), float(high)
 
 
 def switch(name: str, value: Any) -> bool:
@@ -148,6 +155,8 @@ def known(name: str, ids: Tensor, size: int) -> None:
     Raises:
         ValueError: one is negative, or too large.
     """
+    if torch.compiler.is_compiling():  # it would break the graph
+        return
     low, high = (int(edge) for edge in ids.aminmax()) if ids.numel() else (0, 0)
     if low < 0 or high >= size:
         raise ValueError(
@@ -213,14 +222,15 @@ def generator(value: Any, device: torch.device | str) -> None:
 
 
 def device(value: Any) -> torch.device:
-    """The value as a device that is there.
+    """The value as a device that is there; None is torch's default.
 
     Raises:
         ValueError: there is none of this name.
     """
     try:
-        found = torch.device(value)
-        if found.type == "cuda":
+        found = torch.get_default_device() if value is None else torch.device(value)
+        of_a_tensor = isinstance(value, torch.device) and value.index is not None
+        if found.type == "cuda" and not of_a_tensor:
             torch.cuda.get_device_properties(found)
     except (RuntimeError, TypeError, AssertionError):
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]

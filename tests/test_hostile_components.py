@@ -69,6 +69,7 @@ def test_batches(call, line):
     **{f"{f.__name__}, a generator elsewhere":
        (lambda f=f, x=x: f(x.to("meta"), 0.5, generator=torch.Generator()), "generator is on cpu .* drawn on meta")
        for f, x in DROPOUTS.items()},
+    "an input by its own name": (lambda: ordinary_dropout(IDS, 0.5), "^x holds torch.int64"),
     "whole numbers in evaluation too": (lambda: locked_dropout(IDS, 0.5, False), "x holds torch.int64"),
     "an embedding of one dimension": (
         lambda: embedding_dropout(torch.ones(4), 0.5), r"must be \(vocab, embedding_size"),
@@ -222,6 +223,7 @@ def test_recurrent(call, line):
     "a layer's p of 1": (
         lambda: check_weight_drop(lambda p: LSTMLayer(6, 8, p), p=1.0), r"p is 1.0; it must lie in \(0, 1\)"),
     "no input": (lambda: check_weight_drop(lambda p: LSTMLayer(6, 8, p), 0), "input_size is 0"),
+    "half a size": (lambda: check_mask(locked_dropout, 0.5, (2.5, 2, 3), {0: "time"}, {}), "a size in shape is 2.5"),
     "nothing to drop": (lambda: check_mask(locked_dropout, 0.5, (0, 2, 3), {0: "time"}, {}), "no size may be 0"),
     "a dimension too many": (lambda: check_mask(locked_dropout, 0.5, (4, 2, 3), {9: "x"}, {}), "a dimension is 9"),
     "an exercise's p of 2": (lambda: check_batch_first(locked_dropout, 2), r"p is 2; it must lie in \(0, 1\)"),

@@ -127,13 +127,38 @@ def test_the_librarys_own_ways_of_training_are_refused_too(holder, tmp_path):
 
 
 def test_one_process_may_hold_a_folder_again_inside_and_lets_go_at_the_outermost(holder, tmp_path):
+    (tmp_path / LOCK).write_text("process 1234567 on a machine that was switched off, and much more" * 9)
     with locked(tmp_path), locked(tmp_path), hold(tmp_path):
-        assert contents(tmp_path) == {LOCK: (tmp_path / LOCK).read_bytes()}
+        assert list(contents(tmp_path)) == [LOCK]
+        assert re.fullmatch(rf"process {os.getpid()} on .* since [\d:T+-]+", (tmp_path / LOCK).read_text())
     assert not contents(tmp_path) and not locks._held
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "new"):
         _ = 1 / 0
     assert not (tmp_path / "new").exists(), "an empty folder made for the lock goes with it"
     hold_elsewhere(holder, tmp_path)  # and another process can have it
+
+
+@pytest.mark.parametrize("looks", ["cli.training._goes_on", "cli.comparing.open_cell", "ablation.open_cell"])
+def test_the_lock_is_taken_before_anyone_looks_what_a_folder_has(looks, tmp_path, monkeypatch):
+    """Otherwise two processes could both find it empty, and the later one write over the earlier one's finished run."""
+
+    class Looked(Exception):
+        pass
+
+    def look(*_):
+        assert list(locks._held), "it is looked at without the lock"
+        raise Looked
+
+    monkeypatch.setattr(f"awdlib.{looks}", look)
+    grid = ["ablate", *TINY[1:], "--rows", "full", "--seeds", "1", "--out", str(tmp_path / "grid")]
+    begin = {
+        "cli.training._goes_on": lambda: main([*TINY, "--out", str(tmp_path / "run")]),
+        "cli.comparing.open_cell": lambda: main(grid),
+        "ablation.open_cell": lambda: next(run_grid(PRESETS["toy"], ["full"], [1], tmp_path, load_corpus("toy"))),
+    }[looks]
+    with pytest.raises(Looked):
+        begin()
+    assert not locks._held and not list(tmp_path.iterdir())
 
 
 def test_a_file_removed_while_it_was_being_locked_is_not_taken_for_a_lock(tmp_path, monkeypatch):

@@ -235,7 +235,7 @@ def test_corpora(call, line):
 
 @table({
     **{f"device {v!r}": (lambda v=v: start(SIZES, HOW, v), "device is .*; torch finds here: cpu")
-       for v in ("gpu", None, "cuda:99")},
+       for v in ("gpu", 5.5, "cuda:99")},
     "another vocabulary": (
         lambda: next(train(start(replace(SIZES, vocab_size=12), HOW), corpus())), "knows 12 word types"),
     "more columns than words": (lambda: next(train(start(SIZES, replace(HOW, batch_size=99)), corpus())), "at most 30"),

@@ -58,7 +58,7 @@ def test_an_optional_setting_takes_its_own_kind_of_number():
     **{f"a run on {v!r}": (lambda v=v: choose_device(v), "device is .*auto, cpu or cuda")
        for v in ("tpu", None, 5, "cuda:0")},
     **{f"a record of {v!r}": (lambda v=v: describe_environment(v), "device is .*; torch finds here: cpu")
-       for v in ("gpu", None, "cuda:99")},
+       for v in ("gpu", 5.5, "cuda:99")},
 })  # fmt: skip
 def test_ablation_and_devices(call, line):
     assert_refused(call, line)
