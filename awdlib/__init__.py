@@ -2,7 +2,7 @@
 
 Reading order: ``corpora``, ``batches``, ``dropout``, ``penalties``, ``ntasgd``, ``recurrent``, ``contracts``,
 ``model``, ``evaluation``, ``cache``, ``generation``, ``training_config``, ``training``, ``presets``; each module
-imports only from those before it, and all from ``require``: what a value must be where it enters. ``runs``,
+imports only from those before it, and all may use ``_require``: what a value must be where it enters. ``runs``,
 ``ablation`` and ``cli`` make experiments of them, ``figures`` and ``explore`` the pictures of the book.
 
 Names here, in the paper and in the original code:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.corpora import Corpus
 from awdlib.presets import Preset
 from awdlib.runs import CHECKPOINT, RECORD, Run, hold, read_record, resume, start_finetuning

@@ -56,16 +56,17 @@ def collect(folder: Path) -> Table:
         ValueError: there is no finished cell, or the cells do not belong to one grid.
 
     Example:
-        A grid of two runs, its records written by hand:
+        A grid of two runs, its records made up from another's:
 
-        >>> import tempfile
+        >>> import json, tempfile
         >>> from dataclasses import asdict
         >>> from pathlib import Path
-        >>> from awdlib import ablation, ablation_table, checkpoints, corpora, presets
+        >>> from awdlib import ablation, ablation_table, bundled, checkpoints, corpora, presets
+        >>> other = json.loads(bundled.bundled("runs/ptb-small.json").read_text(encoding="utf-8"))
         >>> cells = ablation.plan(presets.PRESETS["toy"], ["full", "no-ar-tar"], [1], corpora.load_corpus("toy"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for cell, test in zip(cells, [30.0, 33.0]):
-        ...         record = {"status": "finished", "preset": "toy", "corpus": {"name": "toy"}}
+        ...         record = other | {"preset": "toy", "corpus": {"name": "toy", "floor": {}}}
         ...         record |= {"model": asdict(cell.preset.model), "training": asdict(cell.preset.training)}
         ...         record |= {"final_perplexity": {"valid": 31.0, "test": test}}
         ...         checkpoints.write_json(Path(folder) / cell.name / "record.json", record)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 
 
 def batchify(tokens: Tensor, batch_size: int) -> Tensor:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.batches import fixed_windows
 from awdlib.evaluation import columns_for
 from awdlib.model import LanguageModel, at_least_single

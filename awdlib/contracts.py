@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from awdlib import require
+from awdlib import _require as require
 
 STANDARD_ERRORS = 5  #: a correct implementation strays further about once in two million draws
 

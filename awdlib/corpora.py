@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.bundled import bundled
 from awdlib.downloads import CorpusError, Mirror, cache_folder, download, matches
 

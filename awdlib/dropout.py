@@ -17,7 +17,7 @@ switched off in evaluation. They are functions: the state of a mask is nobody's 
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 
 
 def require_probability(name: str, p: float) -> None:
@@ -35,7 +35,7 @@ def require_probability(name: str, p: float) -> None:
         >>> require_probability("dropout_input", 1.0)
         Traceback (most recent call last):
             ...
-        ValueError: dropout_input is 1.0; a dropout probability must lie in [0, 1): at 1 nothing would be kept
+        ValueError: dropout_input is 1.0; it must lie in [0, 1): at 1 nothing would be kept
     """
     require.number(name, p, "[0, 1)", ": at 1 nothing would be kept")
 

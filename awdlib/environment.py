@@ -10,7 +10,8 @@ from typing import Any
 import numpy
 import torch
 
-from awdlib import __version__, require
+from awdlib import __version__
+from awdlib import _require as require
 
 
 def now() -> str:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.batches import batchify, fixed_windows
 from awdlib.corpora import Corpus
 from awdlib.model import LanguageModel, cross_entropy
@@ -63,8 +63,26 @@ def evaluate(model: LanguageModel, tokens: Tensor, batch_size: int = 1, seq_len:
 def columns_for(model: LanguageModel, tokens: Tensor, batch_size: int) -> Tensor:
     """`batchify`, on the model's device, of a text that the model can read: looked at once, before it is read.
 
+    Args:
+        model: who is to read it.
+        tokens: (num_tokens,) token ids.
+        batch_size: number of columns.
+
+    Returns:
+        (rows, batch_size), as `batchify` says.
+
     Raises:
         ValueError: an id is outside the model's vocabulary, or as `batchify` says.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.evaluation import columns_for
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=50, embedding_size=8, hidden_size=8))
+        >>> columns_for(model, torch.tensor([3, 49, 50]), batch_size=1)
+        Traceback (most recent call last):
+            ...
+        ValueError: the text has ids from 3 to 50; the vocabulary has 0 to 49: use its own encode()
     """
     columns = batchify(tokens, batch_size)
     require.known("the text", tokens, model.config.vocab_size)

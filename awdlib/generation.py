@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.cache import CacheConfig
 from awdlib.corpora import EOS, UNKNOWN, Vocabulary
 from awdlib.model import LanguageModel

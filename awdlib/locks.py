@@ -1,8 +1,9 @@
 """One process a folder: a lock that dies with its process, however that ends.
 
 The lock is the operating system's own (flock; on Windows, that of the C runtime), on a small file that says who holds
-it. A killed process leaves the file and not the lock. Some network drives know no locks: then a warning is given, and
-work goes on unprotected.
+it; the package filelock would do, but empties that file before it knows whether the lock is free. A killed process
+leaves the file and not the lock. Some network drives know no locks: then a warning is given, and work goes on
+unprotected.
 """
 
 import contextlib
@@ -16,14 +17,14 @@ from pathlib import Path
 from awdlib.checkpoints import CheckpointError
 from awdlib.environment import now
 
-LOCK = ".lock"
+LOCK = ".lock"  #: the file in the folder
 _FAR = 1 << 20  # the byte that Windows locks: beyond the text, which others must be able to read
 
 _held: dict[Path, tuple[int | None, int]] = {}  # lock file -> descriptor, and how often this process holds it
 
 
 class FolderInUse(ValueError):
-    """Another process trains in this folder."""
+    """Another process trains in this folder; raised by `locked`."""
 
 
 @contextlib.contextmanager
@@ -39,6 +40,19 @@ def locked(folder: Path) -> Iterator[bool]:
     Raises:
         FolderInUse: another process holds it.
         CheckpointError: the folder cannot be written.
+
+    Example:
+        While it is held, a file in the folder says by whom; afterwards the file is gone:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.locks import LOCK, locked
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with locked(Path(folder)):
+        ...         (Path(folder) / LOCK).read_text().split()[0]
+        ...     (Path(folder) / LOCK).exists()
+        'process'
+        False
     """
     path = folder.resolve() / LOCK
     made = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.dropout import embedding_dropout, locked_dropout, ordinary_dropout, require_probability
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
 from awdlib.recurrent import LAYERS, RecurrentLayer, State

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from awdlib import require
+from awdlib import _require as require
 
 
 def is_triggered(history: list[float], patience: int) -> bool:

@@ -6,7 +6,7 @@ over all elements, so that the weights do not depend on batch, window or hidden 
 
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 
 
 def activation_regularization(dropped_output: Tensor, weight: float) -> Tensor:

@@ -23,7 +23,19 @@ LAYOUT = {
 
 
 def complaint(record: Any) -> str:
-    """What is wrong with a record that was read; empty if nothing is."""
+    """What is wrong with a record that was read.
+
+    Args:
+        record: plain values, as JSON gives them.
+
+    Returns:
+        one line; empty if nothing is wrong.
+
+    Example:
+        >>> from awdlib.records import complaint
+        >>> complaint({"status": "finished"})
+        "it has no 'preset'"
+    """
     if wrong := _misfit(record, LAYOUT, "it"):
         return wrong
     try:

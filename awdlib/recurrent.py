@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.dropout import require_probability, weight_dropout
 
 # A freshly masked weight_hh cannot lie in the one block of memory that cuDNN likes best. The copy that cuDNN makes

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from awdlib import checkpoints, require
+from awdlib import _require as require
+from awdlib import checkpoints
 from awdlib.checkpoints import CheckpointError
 from awdlib.corpora import Corpus
 from awdlib.environment import describe_environment, now
@@ -39,9 +40,23 @@ def hold(folder: Path) -> Iterator[None]:
     A `Run` holds its folder while it trains and while it writes. Hold it around more where that depends on what the
     folder has, such as starting a run only if there is none.
 
+    Args:
+        folder: the run's; made when needed.
+
     Raises:
         FolderInUse: another process trains there.
         CheckpointError: the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from awdlib.runs import hold
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     half_written = Path(folder) / ".record.json-x"
+        ...     half_written.touch()  # what a killed process leaves
+        ...     with hold(Path(folder)):
+        ...         half_written.exists()
+        False
     """
     with locked(folder) as protected:
         for name in (RECORD, CHECKPOINT, BEST) if protected else ():
@@ -69,8 +84,8 @@ class Run:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from awdlib import corpora, model, runs, training
-        >>> words = corpora.Vocabulary("abc")
-        >>> corpus = corpora.Corpus("abc", words, *[words.encode("abc" * 333)] * 3, checked="made here")
+        >>> words = corpora.Vocabulary(["a", "b", "c"])
+        >>> corpus = corpora.Corpus("abc", words, *[words.encode(words.words * 333)] * 3, checked="made here")
         >>> new = training.start(model.ModelConfig(vocab_size=3, hidden_size=8), training.TrainConfig(epochs=1))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     run = runs.Run(Path(folder), corpus, new)
@@ -201,11 +216,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from awdlib import checkpoints, runs
+        >>> from awdlib import bundled, runs
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     checkpoints.write_json(Path(folder) / runs.RECORD, {"status": "running", "epochs": []})
-        ...     runs.read_record(Path(folder))
-        {'status': 'running', 'epochs': []}
+        ...     _ = (Path(folder) / runs.RECORD).write_bytes(bundled.bundled("runs/ptb-small.json").read_bytes())
+        ...     record = runs.read_record(Path(folder))
+        >>> record["preset"], record["status"], len(record["epochs"])
+        ('ptb-small', 'finished', 9)
     """
     path = folder / RECORD
     remedy = "bring back a copy, or delete it and go on with --resume, which writes it anew"
@@ -235,8 +251,8 @@ def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") 
         >>> import tempfile
         >>> from pathlib import Path
         >>> from awdlib import corpora, model, runs, training
-        >>> words = corpora.Vocabulary("abc")
-        >>> corpus = corpora.Corpus("abc", words, *[words.encode("abc" * 333)] * 3, checked="made here")
+        >>> words = corpora.Vocabulary(["a", "b", "c"])
+        >>> corpus = corpora.Corpus("abc", words, *[words.encode(words.words * 333)] * 3, checked="made here")
         >>> new = training.start(model.ModelConfig(vocab_size=3, hidden_size=8), training.TrainConfig(epochs=1))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     records = list(runs.Run(Path(folder), corpus, new).steps())
@@ -326,8 +342,8 @@ def start_finetuning(folder: Path, corpus: Corpus, epochs: int, device: torch.de
         >>> import tempfile
         >>> from pathlib import Path
         >>> from awdlib import corpora, model, runs, training
-        >>> words = corpora.Vocabulary("abc")
-        >>> corpus = corpora.Corpus("abc", words, *[words.encode("abc" * 333)] * 3, checked="made here")
+        >>> words = corpora.Vocabulary(["a", "b", "c"])
+        >>> corpus = corpora.Corpus("abc", words, *[words.encode(words.words * 333)] * 3, checked="made here")
         >>> first = training.start(model.ModelConfig(vocab_size=3, hidden_size=8), training.TrainConfig(epochs=1))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     records = list(runs.Run(Path(folder), corpus, first).steps())

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import Field, fields, replace
 from typing import Any, get_args
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.model import ModelConfig
 from awdlib.training import TrainConfig
 

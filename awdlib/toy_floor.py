@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 
-from awdlib import require
+from awdlib import _require as require
 
 EOS = "<eos>"  #: the word that ends a sentence; after another one, the document
 

@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.bundled import bundled
 from awdlib.toy_floor import EOS, Arcs, ExactPredictor, NameUrn
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.batches import batchify, ends_epoch, window
 from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
@@ -201,9 +201,24 @@ def train(training: Training, corpus: Corpus) -> Iterator[StepRecord | EpochReco
 def columns_of(training: Training, corpus: Corpus) -> Tensor:
     """The corpus's training text in columns, on the device; looked at now, not an epoch later.
 
+    Args:
+        training: who is to read it.
+        corpus: its training and validation texts are looked at.
+
+    Returns:
+        (rows, batch_size).
+
     Raises:
         ValueError: the corpus is too small for the batch sizes, or its vocabulary is not the model's, or the training
             began on another text.
+
+    Example:
+        >>> from awdlib import corpora, model, training
+        >>> corpus = corpora.load_corpus("toy")
+        >>> sizes = model.ModelConfig(vocab_size=len(corpus.vocabulary), embedding_size=8, hidden_size=8)
+        >>> new = training.start(sizes, training.TrainConfig(batch_size=20))
+        >>> training.columns_of(new, corpus).shape == (len(corpus.train) // 20, 20)
+        True
     """
     check_vocabulary(training.model, corpus)
     config = training.config

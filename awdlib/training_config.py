@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.batches import WindowLengths
 
 LARGEST_SEED = 2**63 - 2  # torch's generators take no more than 64 bits with a sign; the masks' is one above

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 
 
 @dataclass(frozen=True)

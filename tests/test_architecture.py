@@ -11,18 +11,16 @@ PACKAGE = Path(awdlib.__file__).parent
 
 #: in reading order; a module may import those above it, and nothing else of the library
 ORDER = [
-    "require",
-    "bundled", "allocator", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout", "penalties",
-    "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "cache", "generation", "training_config",
-    "training_records", "training", "presets", "settings", "environment", "checkpoints", "locks", "records", "runs",
-    "ablation", "ablation_table", "figures", "explore", "cli", "__main__",
+    "_require", "bundled", "allocator", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout",
+    "penalties", "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "cache", "generation",
+    "training_config", "training_records", "training", "presets", "settings", "environment", "checkpoints", "locks",
+    "records", "runs", "ablation", "ablation_table", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them
 ALONE = {
-    "require",
-    "bundled", "allocator", "batches", "dropout", "penalties", "ntasgd", "contracts", "checkpoints", "toy_floor",
-    "downloads",
+    "_require", "bundled", "allocator", "batches", "dropout", "penalties", "ntasgd", "contracts", "checkpoints",
+    "toy_floor", "downloads",
 }  # fmt: skip
 
 #: heavy or optional packages, and the only places that may import them
@@ -68,7 +66,7 @@ def test_modules_import_only_from_those_above_them():
         below = {name for name in of_library(path) if name in ORDER} - allowed
         assert not below, f"{path.relative_to(PACKAGE)} imports {below}"
         if place in ALONE:
-            assert not of_library(path) - {"require"}, f"{place} is to stand alone"
+            assert not of_library(path) - {"_require"}, f"{place} is to stand alone"
 
 
 def test_heavy_packages_are_imported_only_where_they_belong():

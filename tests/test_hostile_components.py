@@ -9,7 +9,7 @@ import torch
 from hostile import assert_refused, inf, nan, table
 from torch import nn
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.batches import WindowLengths, batchify, ends_epoch, fixed_windows, window
 from awdlib.contracts import check_locked_dropout, check_mask, check_weight_drop
 from awdlib.dropout import embedding_dropout, keep_mask, locked_dropout, ordinary_dropout, weight_dropout

@@ -1,6 +1,6 @@
 """The reference is whole: every public name of the library says what it is, and shows it.
 
-The rules, for every module there is:
+The rules, for every module whose name does not begin with an underscore:
 
 - modules, functions, classes, public methods and properties have a docstring (an override may inherit it);
 - functions and classes name each parameter under ``Args:``; the fields of a dataclass or a NamedTuple may have a
@@ -29,8 +29,8 @@ import torch
 import awdlib
 
 REFERENCE = Path(__file__).resolve().parent.parent / "book" / "reference"
-MODULES = ["awdlib", *(found.name for found in pkgutil.walk_packages(awdlib.__path__, "awdlib."))]
-MODULES.remove("awdlib.__main__")  # importing it is running it
+EVERY = ["awdlib", *(found.name for found in pkgutil.walk_packages(awdlib.__path__, "awdlib."))]
+MODULES = [name for name in EVERY if not name.rpartition(".")[2].startswith("_")]  # importing __main__ is running it
 COMMAND_LINE = "awdlib.cli"
 
 

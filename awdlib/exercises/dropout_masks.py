@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.contracts import Dropout, Promise, Report, check_locked_dropout, check_mask
 from awdlib.exercises.answers import YOUR_TURN, is_empty
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
-from awdlib import require
+from awdlib import _require as require
 
 MAX_STEPS = 401  #: positions of a slider
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.explore import packing, page
 from awdlib.explore.controls import Control, checked, grid
 from awdlib.explore.still import still_png

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from awdlib import require
+from awdlib import _require as require
 from awdlib.explore.controls import Control, checked
 from awdlib.explore.page import asset
 from awdlib.explore.results import checked_result, result_html, result_text
