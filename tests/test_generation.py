@@ -269,6 +269,10 @@ def test_entropy_rank_and_share_by_hand(model):
         assert report.rank == sorted(p, reverse=True).index(own) + 1
         share = 0.4 * report.cache_probability / report.mixed if t > 0 else 0
         assert report.cache_share == pytest.approx(share)
+        figures = {name: value for name, value in vars(report).items() if name != "word"}
+        assert {type(value) for name, value in figures.items() if name != "rank"} == {float} and type(
+            report.rank
+        ) is int
     assert {report.rank for report in reports} > {1}
     assert 0 < max(report.cache_share for report in reports) < 1
 
@@ -304,7 +308,11 @@ BAD = {
     "top_p above": ({"top_p": 1.1}, r"top_p is 1.1"),
     "unknown": ({"prompt": ["the", "axolotl", "the", "gnu"]}, r"9 words: 'axolotl', 'gnu'; write <unk> instead"),
     "one string": ({"prompt": "the cat"}, r"one string, 'the cat'; .* use \.split\(\)"),
-    "another vocabulary": ({"vocabulary": Vocabulary("abc")}, "the model knows 9 words and the vocabulary has 3"),
+    "one long string": ({"prompt": "x" * 50}, rf"one string, '{'x' * 40}'; it must"),
+    "another vocabulary": (
+        {"vocabulary": Vocabulary("abc")},
+        "the model knows 9 words and the vocabulary has 3: use the model's own$",
+    ),
 }
 
 
