@@ -81,6 +81,12 @@ def test_it_sums_to_one_over_the_vocabulary_wherever_it_can_be_used(window, chun
     assert can_be_used.tolist() == [t > (window if only_when_full else 0) for t in range(20)]
 
 
+def test_states_without_their_targets_are_refused():
+    states, targets = stream(512)
+    with pytest.raises(ValueError, match="zip"):
+        cache_probabilities(states, targets[:256], 5, 1.0)
+
+
 def test_flatness_zero_counts_words():
     states, targets = stream(30)
     found, _ = cache_probabilities(states, targets, window=10, flatness=0.0)
@@ -195,6 +201,7 @@ def test_the_best_weight_is_searched_no_longer_than_its_tolerance_asks(monkeypat
 def test_a_sweep_equals_one_pass_each(model):
     tokens = torch.randint(VOCAB, (80,))
     config = CacheConfig(window=9)
+    assert sweep_flatness(model, tokens, config, [1.0])[0].model.shape == (79, 1), "a single stream is the default"
     for flatness, found in zip([0.0, 0.8], sweep_flatness(model, tokens, config, [0.0, 0.8], 2), strict=True):
         alone = target_probabilities(model, tokens, CacheConfig(window=9, flatness=flatness), 2)
         assert all(one.equal(other) for one, other in zip(found, alone, strict=True))

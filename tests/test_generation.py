@@ -104,6 +104,17 @@ def test_cuts_by_hand():
     assert next_word_distribution(tail, top_p=1.0)[1] == pytest.approx(math.exp(-50), rel=1e-9, abs=0)
 
 
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"top_k": 4}, {"top_p": 0.7}, {"top_k": 5, "top_p": 0.6}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_are_distributions_of_their_own_in_double_precision(settings, dtype):
+    logits = torch.randn(3, 2, 6, generator=seeded(), dtype=dtype)  # more words than rows: a top_k of 5 is possible
+    found = next_word_distribution(logits, **settings)
+    assert found.dtype == torch.float64 and found.shape == logits.shape
+    for row, alone in zip(found.flatten(0, 1), logits.flatten(0, 1), strict=True):
+        assert row.equal(next_word_distribution(alone, **settings))
+    torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, dtype=torch.float64), rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("temperature", [0, 1e-310, 1e-3])
 def test_no_temperature_is_too_small(temperature):
     found = next_word_distribution(torch.tensor([1.0, 3.0, 2.0, -math.inf]), temperature)
@@ -111,8 +122,11 @@ def test_no_temperature_is_too_small(temperature):
 
 
 def test_a_diverged_model_is_refused():
-    with pytest.raises(ValueError, match="diverged"):
-        next_word_distribution(torch.tensor([0.0, math.nan]))
+    for logits in ([0.0, math.nan], [[0.0, 1.0], [math.nan, 0.0]]):
+        with pytest.raises(
+            ValueError, match="^the logits are not all numbers: the model has diverged; take an earlier"
+        ):
+            next_word_distribution(torch.tensor(logits))
 
 
 # Generating ----------------------------------------------------------------------------------------------------------
@@ -255,6 +269,10 @@ def test_entropy_rank_and_share_by_hand(model):
         assert report.rank == sorted(p, reverse=True).index(own) + 1
         share = 0.4 * report.cache_probability / report.mixed if t > 0 else 0
         assert report.cache_share == pytest.approx(share)
+        figures = {name: value for name, value in vars(report).items() if name != "word"}
+        assert {type(value) for name, value in figures.items() if name != "rank"} == {float} and type(
+            report.rank
+        ) is int
     assert {report.rank for report in reports} > {1}
     assert 0 < max(report.cache_share for report in reports) < 1
 
@@ -295,7 +313,7 @@ BAD = {
     "one string": ({"prompt": "the cat"}, r"one string, 'the cat'; .* use \.split\(\)"),
     "another vocabulary": (
         {"vocabulary": Vocabulary(["a", "b", "c"])},
-        "the model knows 9 words and the vocabulary has 3",
+        "the model knows 9 words and the vocabulary has 3: use the model's own$",
     ),
 }
 

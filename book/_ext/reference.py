@@ -27,6 +27,7 @@ PLOTLY = "https://plotly.com/python-api-reference/generated/"
 OUTSIDE = {
     "collections.Counter": f"{PYTHON}collections.html#collections.Counter",
     "collections.abc.Callable": f"{PYTHON}collections.abc.html#collections.abc.Callable",
+    "collections.abc.Collection": f"{PYTHON}collections.abc.html#collections.abc.Collection",
     "collections.abc.Iterable": f"{PYTHON}collections.abc.html#collections.abc.Iterable",
     "collections.abc.Iterator": f"{PYTHON}collections.abc.html#collections.abc.Iterator",
     "collections.abc.Mapping": f"{PYTHON}collections.abc.html#collections.abc.Mapping",
