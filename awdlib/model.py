@@ -183,7 +183,7 @@ class LanguageModel(nn.Module):
         Raises:
             ValueError: tokens is not (seq_len, batch) of token ids, or empty, or on another device; the states are not
                 one a layer for this batch; on the CPU, an id outside the vocabulary. On a GPU, ids are not looked at,
-                since that would make it wait: `evaluate` and `awdlib.training.train` do so once, when they are given a text.
+                since that would make it wait: `evaluate` and `awdlib.training.train` do so once, with a whole text.
         """
         require.token_ids("tokens", tokens, "")
         require.same_device("tokens", tokens, "the model", self.embedding)

@@ -83,7 +83,7 @@ def test_it_sums_to_one_over_the_vocabulary_wherever_it_can_be_used(window, chun
 
 def test_states_without_their_targets_are_refused():
     states, targets = stream(512)
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="there are 512 states and 256 targets"):
         cache_probabilities(states, targets[:256], 5, 1.0)
 
 
