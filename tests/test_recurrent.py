@@ -17,7 +17,7 @@ T, B, INPUTS, HIDDEN = 7, 3, 5, 4
 GATES = {"lstm": 4, "gru": 3}
 
 
-@pytest.fixture(params=LAYERS)
+@pytest.fixture(params=GATES)  # the names themselves: a layer that went missing must be missed
 def cell(request):
     return request.param
 
@@ -150,6 +150,7 @@ def test_a_layer_begins_within_its_bound_at_zero_states_and_without_dropout(cell
         assert weight.equal(same) and 0.95 / 8 < weight.max() <= 1 / 8 and -1 / 8 <= weight.min() < -0.95 / 8
     assert not next(LAYERS[cell](30, 64).parameters()).equal(next(LAYERS[cell](30, 64).parameters()))
     state = layer.double().initial_state(3)
+    assert type(state) is tuple
     assert [(part.shape, part.dtype, part.any().item()) for part in state] == [
         ((3, 64), torch.float64, False)
     ] * LAYERS[cell].parts
