@@ -149,7 +149,7 @@ def download(
                 except FAILURES as error:
                     if getattr(error, "errno", None) in DISK_TROUBLES:
                         raise  # no other mirror would help
-                    reason = " ".join(str(getattr(error, "reason", None) or error).split())
+                    reason = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
                     failures.append(f"{mirror.address} ({reason[:200]})")
                     continue
                 _put_in_place(place, folder)

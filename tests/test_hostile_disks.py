@@ -187,7 +187,12 @@ def test_a_download_that_cannot_be_written_is_not_the_mirrors_fault(limits, fold
 def test_output_that_cannot_be_written_ends_in_one_line():
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            command(["presets"]), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            command(["presets"]),
+            env=environment() | {"PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert (

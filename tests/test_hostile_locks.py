@@ -138,8 +138,15 @@ def test_one_process_may_hold_a_folder_again_inside_and_lets_go_at_the_outermost
     hold_elsewhere(holder, tmp_path)  # and another process can have it
 
 
-@pytest.mark.parametrize("looks", ["cli.training._goes_on", "cli.comparing.open_cell", "ablation.open_cell"])
-def test_the_lock_is_taken_before_anyone_looks_what_a_folder_has(looks, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert main([*TINY, "--epochs", "1", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("way", ["train", "finetune", "ablate", "run_grid"])
+def test_the_lock_is_taken_before_anyone_looks_what_a_folder_has(way, finished, tmp_path, monkeypatch):
     """Otherwise two processes could both find it empty, and the later one write over the earlier one's finished run."""
 
     class Looked(Exception):
@@ -149,13 +156,15 @@ def test_the_lock_is_taken_before_anyone_looks_what_a_folder_has(looks, tmp_path
         assert list(locks._held), "it is looked at without the lock"
         raise Looked
 
-    monkeypatch.setattr(f"awdlib.{looks}", look)
+    for place in ("cli.training._goes_on", "cli.comparing.open_cell", "ablation.open_cell"):
+        monkeypatch.setattr(f"awdlib.{place}", look)
     grid = ["ablate", *TINY[1:], "--rows", "full", "--seeds", "1", "--out", str(tmp_path / "grid")]
     begin = {
-        "cli.training._goes_on": lambda: main([*TINY, "--out", str(tmp_path / "run")]),
-        "cli.comparing.open_cell": lambda: main(grid),
-        "ablation.open_cell": lambda: next(run_grid(PRESETS["toy"], ["full"], [1], tmp_path, load_corpus("toy"))),
-    }[looks]
+        "train": lambda: main([*TINY, "--out", str(tmp_path / "run")]),
+        "finetune": lambda: main(["finetune", str(finished), "--device", "cpu", "--out", str(tmp_path / "run")]),
+        "ablate": lambda: main(grid),
+        "run_grid": lambda: next(run_grid(PRESETS["toy"], ["full"], [1], tmp_path, load_corpus("toy"))),
+    }[way]
     with pytest.raises(Looked):
         begin()
     assert not locks._held and not list(tmp_path.iterdir())

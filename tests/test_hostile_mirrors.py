@@ -25,9 +25,9 @@ def page(body, *headers, status="200 OK"):
     return "\r\n".join((f"HTTP/1.1 {status}", "Connection: close", *headers, "", "")).encode() + body
 
 
-def zipped(**members):
+def zipped(compression=zipfile.ZIP_DEFLATED, **members):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, content in members.items():
             archive.writestr(name.replace("__", "../"), content)
     return buffer.getvalue()
@@ -36,7 +36,7 @@ def zipped(**members):
 def spoilt(archive):
     """The archive with the bytes of its first member changed, its directory whole."""
     changed = bytearray(archive)
-    changed[40:60] = bytes(20)
+    changed[35:45] = b"\xff" * 10
     return bytes(changed)
 
 
@@ -47,6 +47,13 @@ def encrypted(archive):
         place = -1
         while (place := changed.find(mark, place + 1)) >= 0:
             changed[place + flags] |= 1
+    return bytes(changed)
+
+
+def overstated(archive):
+    """The archive with its last member said to be larger than the whole."""
+    changed, place = bytearray(archive), archive.rfind(b"PK\x01\x02")
+    changed[place + 20 : place + 28] = (10**6).to_bytes(4, "little") * 2  # its size, packed and unpacked
     return bytes(changed)
 
 
@@ -70,7 +77,9 @@ MIRRORS = {
     "more than any corpus": (page(bytes(1 << 21)), False, "more than the 1,048,576 bytes"),
     "an archive that is none": (page(b"PK\x03\x04 and no more"), True, "not a zip file"),
     "half an archive": (page(GOOD[: len(GOOD) // 2]), True, "not a zip file"),
-    "a spoilt archive": (page(spoilt(GOOD)), True, r"https?://"),
+    "a spoilt archive": (page(spoilt(GOOD)), True, "invalid block type"),
+    "an overstated archive": (
+        page(overstated(zipped(compression=zipfile.ZIP_STORED, **TEXTS))), True, "EOFError|archive|zip"),
     "an encrypted archive": (page(encrypted(GOOD)), True, "encrypted"),
     "an archive of other members": (page(zipped(other=b"text")), True, "no item named 'train'"),
     "an archive whose members leave the folder": (
