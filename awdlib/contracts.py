@@ -63,6 +63,25 @@ class Report:
 Dropout = Callable[[Tensor, float, bool], Tensor]  #: called as ``function(x, p, training)``
 
 
+def check_ordinary_dropout(function: Dropout, p: float = 0.5) -> Report:
+    """Look whether ``function(x, p, training)`` is ordinary dropout on x of shape (seq_len, batch, features).
+
+    Args:
+        function: the implementation to look at.
+        p: dropout probability to try.
+
+    Example:
+        Locked dropout does not draw anew at each time step:
+
+        >>> from awdlib.contracts import check_ordinary_dropout
+        >>> from awdlib.dropout import locked_dropout
+        >>> "separate decisions for different time steps" in check_ordinary_dropout(locked_dropout).broken()
+        True
+    """
+    separate = {0: "time steps", 1: "sequences", 2: "features"}
+    return check_mask(function, p, shape=(8, 12, 40), shared={}, separate=separate)
+
+
 def check_locked_dropout(function: Dropout, p: float = 0.5) -> Report:
     """Look whether ``function(x, p, training)`` is locked dropout on x of shape (seq_len, batch, features).
 

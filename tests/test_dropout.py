@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from awdlib.contracts import check_embedding_dropout, check_locked_dropout, check_mask, check_weight_dropout
+from awdlib.contracts import (
+    check_embedding_dropout,
+    check_locked_dropout,
+    check_ordinary_dropout,
+    check_weight_dropout,
+)
 from awdlib.dropout import embedding_dropout, keep_mask, locked_dropout, ordinary_dropout, weight_dropout
-
-
-def check_ordinary_dropout(function, p):
-    separate = {0: "time steps", 1: "sequences", 2: "features"}
-    return check_mask(function, p, shape=(8, 12, 40), shared={}, separate=separate)
-
 
 #: function, contract, a shape to try, and the shape of the mask for it
 KINDS = {
@@ -200,6 +199,11 @@ def test_embedding_and_weight_contracts_reject_each_others_masks():
     assert "separate decisions for different columns" in check_weight_dropout(embedding_dropout).broken()
     columns = lambda w, p, t: w * keep_mask((1, w.shape[1]), p, dtype=w.dtype) if t and p else w  # noqa: E731
     assert "separate decisions for different rows" in check_weight_dropout(columns).broken()
+
+
+def test_ordinary_and_locked_contracts_reject_each_others_masks():
+    assert "separate decisions for different time steps" in check_ordinary_dropout(locked_dropout).broken()
+    assert "one decision for all time steps" in check_locked_dropout(ordinary_dropout).broken()
 
 
 def test_a_contract_leaves_the_global_generator_alone():
