@@ -37,6 +37,17 @@ def test_the_small_penn_treebank_run_is_the_presets_and_reached_its_goal():
     assert preset.training.ar_weight > 0 < preset.training.tar_weight and preset.training.variable_windows
 
 
+def test_zarembas_small_model_comes_within_2_of_its_published_perplexities():
+    record, preset = read("zaremba-small"), PRESETS["zaremba-small"]
+    assert record["status"] == "finished" and len(record["epochs"]) == preset.training.epochs
+    assert TrainConfig(**record["training"]) == preset.training
+    assert ModelConfig(**record["model"]) == replace(preset.model, vocab_size=10_000)
+    assert record["environment"]["commit"] and not record["environment"]["commit"].endswith("+")
+    published = map(float, preset.published.split(" / "))
+    for split, goal in zip(("valid", "test"), published, strict=True):
+        assert abs(record["final_perplexity"][split] - goal) < 2
+
+
 def test_the_experiment_of_dropout_masks_is_whole_and_of_todays_corpus_and_settings():
     import importlib.util
 
