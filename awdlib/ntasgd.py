@@ -30,7 +30,7 @@ def is_triggered(history: list[float], patience: int) -> bool:
         ValueError: a loss is not finite, or patience is negative.
     """
     _require_losses(history, patience)
-    return len(history) > patience + 1 and history[-1] > min(history[: -patience - 1])
+    return _fires(history, patience)
 
 
 def count_triggers(losses: list[float], patience: int) -> int:
@@ -49,9 +49,13 @@ def count_triggers(losses: list[float], patience: int) -> int:
     _require_losses(losses, patience)
     fired, begin = 0, 0
     for end in range(1, len(losses) + 1):
-        if is_triggered(losses[begin:end], patience):
+        if _fires(losses[begin:end], patience):
             fired, begin = fired + 1, end
     return fired
+
+
+def _fires(losses: list[float], patience: int) -> bool:
+    return len(losses) > patience + 1 and losses[-1] > min(losses[: -patience - 1])
 
 
 def _require_losses(losses: list[float], patience: int) -> None:
