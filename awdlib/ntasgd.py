@@ -30,7 +30,7 @@ def is_triggered(history: list[float], patience: int) -> bool:
         ValueError: a loss is not finite, or patience is negative.
     """
     _require_losses(history, patience)
-    return _fires(history, patience)
+    return len(history) > patience + 1 and history[-1] > min(history[: -patience - 1])
 
 
 def count_triggers(losses: list[float], patience: int) -> int:
@@ -46,21 +46,16 @@ def count_triggers(losses: list[float], patience: int) -> int:
     Raises:
         ValueError: a loss is not finite, or patience is negative.
     """
-    _require_losses(losses, patience)
     fired, begin = 0, 0
     for end in range(1, len(losses) + 1):
-        if _fires(losses[begin:end], patience):
+        if is_triggered(losses[begin:end], patience):
             fired, begin = fired + 1, end
     return fired
 
 
-def _fires(losses: list[float], patience: int) -> bool:
-    return len(losses) > patience + 1 and losses[-1] > min(losses[: -patience - 1])
-
-
 def _require_losses(losses: list[float], patience: int) -> None:
     require.whole_number("patience", patience, 0)
-    if not all(map(math.isfinite, losses)):
+    if not math.isfinite(sum(losses)):  # one that is not makes the sum so
         shown = require.shown(losses)
         raise ValueError(f"the losses are {shown}; all must be finite numbers: a run that has diverged has no trigger")
 
