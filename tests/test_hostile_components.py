@@ -202,6 +202,8 @@ LSTM, GRU = ((torch.ones(n, 3), torch.ones(n, 4), torch.ones(n), torch.ones(n)) 
     "a state in double": (lambda: LAYER(WINDOW, tuple(p.double() for p in STATE)), "the state holds torch.float64"),
     "a state elsewhere": (
         lambda: LAYER(WINDOW, tuple(p.to("meta") for p in STATE)), "the state is on meta and x on cpu"),
+    "a step of one sequence": (lambda: lstm_step(WINDOW[0, 0], STATE, *LSTM), r"x has shape \(3,\); it must be"),
+    "a state of nothing": (lambda: LAYER(WINDOW, (None, None)), "a part of the state is None; it must be a tensor"),
     "a step from a tensor": (lambda: lstm_step(WINDOW[0], torch.zeros(2, 2, 4), *LSTM), "it must be a tuple of 2"),
     "a step of one sequence's state": (
         lambda: lstm_step(WINDOW[0], (torch.zeros(1, 4),) * 2, *LSTM), r"\(1, 4\); it must have shape \(2, 4\)"),

@@ -134,6 +134,8 @@ READERS = {
        for case, v in COUNTS.items()},
     **{f"{name}, more columns than words": (lambda read=read: read(MODEL, TEXT, batch_size=99), "of at most 30")
        for name, read in READERS.items()},
+    **{f"{name}, before a word is read": (lambda read=read: read(MODEL, TEXT + 1), "^the text has ids from 1 to 13")
+       for name, read in READERS.items()},
     "evaluate, a diverged model": (
         lambda: evaluate(diverged("softmax_bias"), TEXT), "the loss is nan: .* has diverged"),
 })  # fmt: skip
