@@ -1,5 +1,7 @@
 """The contracts of layers and penalties: the library keeps them, known broken implementations do not."""
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 import torch
 from torch import nn
@@ -7,10 +9,13 @@ from torch.nn import functional as F
 
 from awdlib.contracts import (
     check_activation_regularization,
+    check_embedding_dropout,
+    check_locked_dropout,
     check_temporal_activation_regularization,
     check_weight_drop,
+    check_weight_dropout,
 )
-from awdlib.dropout import weight_dropout
+from awdlib.dropout import embedding_dropout, locked_dropout, weight_dropout
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
 from awdlib.recurrent import LAYERS, LSTMLayer, lstm_step
 
@@ -28,11 +33,92 @@ class FromZero(nn.Module):
         return self.layer(x, self.layer.initial_state(x.shape[1]))
 
 
+#: every promise of each contract, in the order in which it is looked at: one that went missing must be missed
+PROMISES = {
+    "locked": [
+        "returns a tensor of its input's shape", "leaves its input untouched", "does nothing in evaluation",
+        "does nothing at p = 0", "drops something in training", "scales what it keeps by 1/(1 - p)",
+        "one decision for all time steps", "separate decisions for different sequences",
+        "separate decisions for different features", "drops a share of about p (here 0.5)",
+        "a fresh mask at each call", "lets the gradient through where it keeps, and only there",
+    ],
+    "embedding": [
+        "returns a tensor of its input's shape", "leaves its input untouched", "does nothing in evaluation",
+        "does nothing at p = 0", "drops something in training", "scales what it keeps by 1/(1 - p)",
+        "one decision for all features of a word", "separate decisions for different words",
+        "drops a share of about p (here 0.3)", "a fresh mask at each call",
+        "lets the gradient through where it keeps, and only there",
+    ],
+    "weight": [
+        "returns a tensor of its input's shape", "leaves its input untouched", "does nothing in evaluation",
+        "does nothing at p = 0", "drops something in training", "scales what it keeps by 1/(1 - p)",
+        "separate decisions for different rows", "separate decisions for different columns",
+        "drops a share of about p (here 0.5)", "a fresh mask at each call",
+        "lets the gradient through where it keeps, and only there",
+    ],
+    "penalty": [
+        "has the value of the closed form", "is nothing at weight 0", "its gradient reaches the output",
+        "is right on an output that never changes",
+    ],
+    "layer": [
+        "drops something in training", "leaves the way from input to state alone", "one mask for all sequences",
+        "does nothing in evaluation", "in evaluation computes with the raw weights",
+        "the gradient reaches the raw weights", "one mask for all time steps", "can be copied",
+    ],
+}  # fmt: skip
+REPORTS = {
+    "locked": lambda: [check_locked_dropout(locked_dropout)],
+    "embedding": lambda: [check_embedding_dropout(embedding_dropout)],
+    "weight": lambda: [check_weight_dropout(weight_dropout)],
+    "penalty": lambda: [
+        check_activation_regularization(activation_regularization),
+        check_temporal_activation_regularization(temporal_activation_regularization),
+    ],
+    "layer": lambda: [check_weight_drop(Wild), check_weight_drop(lambda p: FromZero(LSTMLayer(INPUTS, HIDDEN, p)))],
+}
+
+
+@pytest.mark.parametrize("contract", PROMISES)
+def test_every_promise_is_looked_at_and_the_library_keeps_it(contract):
+    for report in REPORTS[contract]():
+        assert [promise.text for promise in report.promises] == PROMISES[contract]
+        assert all(promise.kept is True and len(promise.hint) > 10 for promise in report.promises)
+        assert report.kept is True and report.broken() == []
+        assert repr(report) == "\n".join(f"✓ {text}" for text in PROMISES[contract])
+
+
+def test_what_was_found_is_frozen_and_shown_with_its_hint():
+    report = check_activation_regularization(lambda h, weight: weight * h.square().sum())
+    with pytest.raises(FrozenInstanceError):
+        report.promises = ()
+    with pytest.raises(FrozenInstanceError):
+        report.promises[0].kept = True
+    assert report.kept is False and all(type(promise.kept) is bool for promise in report.promises)
+    first, hint = repr(report).splitlines()[:2]
+    assert first == "✗ has the value of the closed form" and hint == f"    hint: {report.promises[0].hint}"
+
+
+def test_the_same_code_gets_the_same_report_whatever_was_drawn_before():
+    def too_many(w, p, training):
+        return weight_dropout(w, 0.7, training) * 0.6 if training and p else w
+
+    reports = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        reports.append(repr(check_weight_dropout(too_many)))
+    assert reports[0] == reports[1] and "% was dropped" in reports[0]
+
+
 @pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("p", [0.2, 0.5])
-def test_the_librarys_layers_keep_the_contract(cell, p):
-    report = check_weight_drop(lambda p: FromZero(LAYERS[cell](INPUTS, HIDDEN, p)), INPUTS, p)
+@pytest.mark.parametrize("inputs", [INPUTS, HIDDEN], ids=["narrow", "square"])  # square: weight_ih looks like weight_hh
+def test_the_librarys_layers_keep_the_contract(cell, p, inputs):
+    report = check_weight_drop(lambda p: FromZero(LAYERS[cell](inputs, HIDDEN, p)), inputs, p)
     assert report.kept, report
+
+
+def test_a_layer_made_in_evaluation_mode_is_looked_at_in_training():
+    assert check_weight_drop(lambda p: Wild(p).eval()).kept
 
 
 class Wild(nn.Module):
@@ -108,6 +194,36 @@ class HiddenNotWeights(Wild):
         return F.dropout(outputs, self.p, self.training), state
 
 
+class TooMany(Wild):
+    """Drops a tenth more than it was told."""
+
+    def masked(self):
+        return {"weight_hh_l0": weight_dropout(self.lstm.weight_hh_l0, self.p and self.p + 0.1, self.training)}
+
+
+class WithoutGraph(Wild):
+    """Cannot be trained at all."""
+
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class MaskPerSequence(Wild):
+    """Another mask for each sequence: not what one matrix product can do, and not DropConnect of Merity et al."""
+
+    def forward(self, x):
+        alone = [super(MaskPerSequence, self).forward(x[:, b : b + 1])[0] for b in range(x.shape[1])]
+        return torch.cat(alone, dim=1), None
+
+
+class LosesWeights(Wild):
+    """A copy begins with weights of its own."""
+
+    def __deepcopy__(self, memo):
+        return LosesWeights(self.p)
+
+
 def test_a_sound_layer_of_another_make_keeps_the_contract():
     report = check_weight_drop(Wild)
     assert report.kept, report
@@ -117,6 +233,8 @@ def test_a_sound_layer_of_another_make_keeps_the_contract():
     (Inactive, "drops something in training"), (AlwaysOn, "does nothing in evaluation"),
     (NoGradient, "the gradient reaches the raw weights"), (WrongMatrix, "leaves the way from input to state alone"),
     (FreshEachStep, "one mask for all time steps"), (Rescaled, "in evaluation computes with the raw weights"),
+    (TooMany, "one mask for all time steps"), (WithoutGraph, "the gradient reaches the raw weights"),
+    (MaskPerSequence, "one mask for all sequences"), (LosesWeights, "can be copied"),
     (HiddenNotWeights, "leaves the way from input to state alone"),
     (lambda p: LSTMLayer(INPUTS, HIDDEN, p), "runs to the end"),
 ])  # fmt: skip
@@ -139,6 +257,16 @@ def test_the_librarys_penalties_keep_their_contracts():
 ])  # fmt: skip
 def test_wrong_activation_regularization_is_rejected(broken):
     assert not check_activation_regularization(broken).kept
+
+
+def test_a_penalty_computed_from_something_else_is_told_so():
+    elsewhere = nn.Parameter(torch.zeros(()))
+    for check, right in (
+        (check_activation_regularization, activation_regularization),
+        (check_temporal_activation_regularization, temporal_activation_regularization),
+    ):
+        report = check(lambda h, weight, right=right: right(h.detach(), weight) + (0 * elsewhere if weight else 0))
+        assert report.broken() == ["its gradient reaches the output"]
 
 
 @pytest.mark.parametrize("broken", [

@@ -27,7 +27,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("p", [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 def test_the_library_keeps_its_contract(kind, p):
     function, check, *_ = KINDS[kind]
     report = check(function, p)
@@ -158,6 +158,14 @@ BROKEN = {
     "one mask for the whole batch": (
         lambda x, p, t: x * keep_mask((1, 1, x.shape[2]), p, dtype=x.dtype) if t and p else x,
         "separate decisions for different sequences",
+    ),
+    "one decision for all features": (
+        lambda x, p, t: x * keep_mask((1, x.shape[1], 1), p, dtype=x.dtype) if t and p else x,
+        "separate decisions for different features",
+    ),
+    "a little too much": (
+        lambda x, p, t: x * keep_mask((1, *x.shape[1:]), 0.65, dtype=x.dtype) * 0.35 / 0.5 if t and p else x,
+        "drops a share of about p (here 0.5)",
     ),
     "silently inactive": (lambda x, p, t: x, "drops something in training"),
     "still on in evaluation": (lambda x, p, t: locked_dropout(x, p, True), "does nothing in evaluation"),

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import TINY
+from torch.utils._pytree import tree_leaves
 
 from awdlib.cache import CacheConfig, target_probabilities
 from awdlib.cli import main
@@ -162,6 +163,40 @@ def test_each_word_is_drawn_from_the_distribution_after_all_words_before_it(mode
         drawn = torch.multinomial(next_word_distribution(mixed.log(), **settings), 1, generator=generator)
         text.append(VOCABULARY.words[drawn])
     assert found == text[len(PROMPT) :]
+
+
+def test_nothing_is_cut_off_or_levelled_unless_asked_for(model):
+    plain = {"temperature": 1.0, "top_k": None, "top_p": None, "cache": None}
+    texts = [list(generate(model, VOCABULARY, PROMPT, 300, generator=seeded(), **more)) for more in ({}, plain)]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_reading_builds_no_graph_and_says_what_it_expects_in_double_precision(dtype):
+    reader = Reader(make_model(dtype), CACHE)
+    for word in VOCABULARY.encode(TEXT).tolist():
+        found = reader.read(word)
+        tensors = [found.model_log, found.cache, found.mixed, reader.hidden, *tree_leaves(reader.states)]
+        assert not any(tensor.requires_grad for tensor in tensors) and torch.is_grad_enabled()
+        assert {found.model_log.dtype, found.cache.dtype, found.mixed.dtype} == {torch.float64}
+    assert len(reader.history) == CACHE.window
+
+
+def test_a_text_is_read_where_the_model_is():
+    """Device "meta" stands for any other than the CPU: it computes shapes, and refuses to be mixed with another."""
+    reader = Reader(make_model().to("meta"), CACHE)
+    for word in (1, 2, 3):
+        assert reader.read(word).mixed.device.type == "meta"
+
+
+def test_a_failing_model_is_left_in_the_mode_it_was_found_in(model):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    model.register_forward_hook(fail)
+    with pytest.raises(KeyboardInterrupt):
+        next(generate(model, VOCABULARY, PROMPT, 1))
+    assert model.training and torch.is_grad_enabled()
 
 
 def test_the_same_seed_writes_the_same_text(model):
@@ -323,6 +358,13 @@ def test_bad_values_are_refused_at_the_call(name, model):
     values, complaint = BAD[name]
     with pytest.raises(ValueError, match=complaint):
         generate(model, **{"vocabulary": VOCABULARY, "prompt": PROMPT, "length": 5, **values})  # no word asked for yet
+
+
+@pytest.mark.parametrize("name", ["temperature", "not a number", "infinite", "top_k", "top_k of too many", "top_p"])
+def test_bad_settings_of_a_distribution_are_refused_too(name):
+    settings, complaint = BAD[name]
+    with pytest.raises(ValueError, match=complaint):
+        next_word_distribution(torch.zeros(SIZE), **settings)
 
 
 def test_unk_is_offered_only_where_there_is_one():
