@@ -341,7 +341,10 @@ BAD = {
     "top_k of too many": ({"top_k": 10}, r"top_k is 10; it must lie in \[1, 9\]"),
     "top_p": ({"top_p": 0.0}, r"top_p is 0.0; it must lie in \(0, 1\], or be left out"),
     "top_p above": ({"top_p": 1.1}, r"top_p is 1.1"),
-    "unknown": ({"prompt": ["the", "axolotl", "the", "gnu"]}, r"9 words: 'axolotl', 'gnu'; write <unk> instead"),
+    "unknown": (
+        {"prompt": ["the", "axolotl", "the", "gnu"]},
+        r"^not among the vocabulary's 9 words: 'axolotl', 'gnu'; write <unk> instead$",
+    ),
     "one string": ({"prompt": "the cat"}, r"one string, 'the cat'; .* use \.split\(\)"),
     "one long string": ({"prompt": "x" * 50}, rf"one string, '{'x' * 40}'; it must"),
     "another vocabulary": (
