@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import FrozenInstanceError
 from itertools import islice
 
 import pytest
@@ -305,9 +306,9 @@ def test_entropy_rank_and_share_by_hand(model):
         share = 0.4 * report.cache_probability / report.mixed if t > 0 else 0
         assert report.cache_share == pytest.approx(share)
         figures = {name: value for name, value in vars(report).items() if name != "word"}
-        assert {type(value) for name, value in figures.items() if name != "rank"} == {float} and type(
-            report.rank
-        ) is int
+        assert {name for name, value in figures.items() if type(value) is not float} == {"rank"}
+        with pytest.raises(FrozenInstanceError):
+            report.rank = 1
     assert {report.rank for report in reports} > {1}
     assert 0 < max(report.cache_share for report in reports) < 1
 
