@@ -97,7 +97,6 @@ ROWS: dict[str, Row] = {
     "no-weight-drop": _row("– weight drop", _model(dropout_weight=0.0), (71.1, 68.9), (78.4, 74.9)),
     "fine-tuned": _row("full, fine-tuned", _fine_tuned, (60.0, 57.3), (68.6, 65.8)),
 }  # fmt: skip
-NOT_FINE_TUNED = [name for name in ROWS if name != "fine-tuned"]  #: the rows that start from nothing
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from awdlib import checkpoints
-from awdlib.ablation import NOT_FINE_TUNED, ROWS, is_finished, open_cell, plan, run_grid
+from awdlib.ablation import ROWS, is_finished, open_cell, plan, run_grid
 from awdlib.ablation_table import collect
-from awdlib.cli import comparing
+from awdlib.cli import build_parser, comparing
 from awdlib.corpora import load_corpus
 from awdlib.figures.ablation import ablation_figure, as_csv, as_text
 from awdlib.figures.comparison import comparison_figure
@@ -417,6 +417,11 @@ def test_the_folder_of_another_preset_is_refused_and_left_alone(grid, toy, monke
     assert {path: path.read_bytes() for path in grid.rglob("*.*")} == before
 
 
+def test_all_nine_rows_are_run_unless_some_are_named():
+    options = build_parser().parse_args(["ablate", "--preset", "toy"])
+    assert options.rows.split(",") == list(ROWS) and len(ROWS) == 9
+
+
 def test_reading_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no finished run of an ablation"):
         collect(tmp_path)
@@ -426,4 +431,3 @@ def test_reading_what_is_not_there_is_refused(tmp_path):
         comparison_figure({})
     with pytest.raises(ValueError, match="new has no finished epoch yet"):
         comparison_figure({"new": {"epochs": []}})
-    assert NOT_FINE_TUNED == [row for row in CHANGES if row != "fine-tuned"]

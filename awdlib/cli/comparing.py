@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from awdlib.ablation import NOT_FINE_TUNED, ROWS, Cell, is_finished, open_cell, plan
+from awdlib.ablation import ROWS, Cell, is_finished, open_cell, plan
 from awdlib.ablation_table import Table, collect
 from awdlib.allocator import keep_freed_memory
 from awdlib.checkpoints import write_atomically
@@ -29,7 +29,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--preset", required=True, help="a name that 'presets' lists")
     command.add_argument("--corpus", choices=CORPORA, help="another corpus than the preset's")
     command.add_argument("--data", type=Path, help="folder that holds the corpus (else AWDLIB_DATA, else downloaded)")
-    command.add_argument("--rows", default=",".join(NOT_FINE_TUNED), help=f"some of {', '.join(ROWS)}")
+    command.add_argument("--rows", default=",".join(ROWS), help=f"some of {', '.join(ROWS)}; all if left out")
     command.add_argument("--seeds", default="1,2,3", help="one run of each row for each of them")
     command.add_argument("--epochs", type=int, help="passes over the training set, the same for every run")
     command.add_argument("--out", type=Path, help="folder of the runs (default: runs/ablation-PRESET-CORPUS)")
