@@ -373,6 +373,17 @@ def test_report_of_a_run_under_way_says_how_far_it_is(grid, tmp_path, capsys):
     assert line.startswith(str(tmp_path / "a" / "full-1")) and "0 of 2, running" in line
 
 
+def test_report_of_one_fine_tuned_run_averages_from_the_start(grid, tmp_path, capsys):
+    record = json.loads((grid / "full-1" / "record.json").read_text()) | {"averaging": None}
+    for name, average_from in (("tuned", 1), ("plain", None)):
+        changed = record | {"training": record["training"] | {"average_from": average_from}}
+        checkpoints.write_json(tmp_path / name / "record.json", changed)
+        assert run_command("report", tmp_path / name, "--out", tmp_path) == 0
+    tuned, plain = [line for line in capsys.readouterr().out.splitlines() if " toy " in line]
+    assert "  from the start  " in tuned and "  –  " in plain
+    assert "by epoch of 1 run: full" in comparison_figure({"full": record}).get_label()
+
+
 def test_without_matplotlib_there_is_a_table_and_no_figure(grid, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     assert run_command("report", grid / "full-1", "--out", tmp_path) == 0

@@ -115,17 +115,23 @@ def _side_by_side(records: dict[str, dict[str, Any]]) -> str:
 def _figures(record: dict[str, Any]) -> list[str]:
     """One run's line, the name apart; a run that is not finished says how far it is."""
     done, asked, final = len(record["epochs"]), record["training"]["epochs"], record["final_perplexity"]
-    began = record["averaging"]
     return [
         record["preset"] or "–",
         record["corpus"]["name"],
         f"{record['parameters']:,}",
         f"{done}" if record["status"] == "finished" else f"{done} of {asked}, {record['status']}",
         f"{record['best_epoch'] or '–'}",
-        f"after {began['begun_after_epoch']}, by {began['begun_by']}" if began else "–",
+        _averaging(record),
         *(f"{final[split]:.2f}" if final else "–" for split in ("valid", "test")),
         f"{record['minutes']:.1f}",
     ]
+
+
+def _averaging(record: dict[str, Any]) -> str:
+    """Since when a run has averaged its weights; fine-tuning begins with it."""
+    if began := record["averaging"]:
+        return f"after {began['begun_after_epoch']}, by {began['begun_by']}"
+    return "from the start" if record["training"].get("average_from") == 1 else "–"
 
 
 def _draw(path: Path, figure: Callable[[], Any]) -> None:

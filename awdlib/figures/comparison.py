@@ -86,4 +86,5 @@ def _sentence(records: Mapping[str, dict[str, Any]], title: str, floor: float | 
 
     beside = f"; floor {floor:.1f}" if floor is not None else ""
     runs = "; ".join(words(name, record) for name, record in records.items())
-    return f"{title + ': ' if title else ''}validation perplexity by epoch of {len(records)} runs: {runs}{beside}."
+    count = "1 run" if len(records) == 1 else f"{len(records)} runs"
+    return f"{title + ': ' if title else ''}validation perplexity by epoch of {count}: {runs}{beside}."
