@@ -242,13 +242,7 @@ class RecurrentLayer(nn.Module, ABC):
 
 
 class LSTMLayer(RecurrentLayer):
-    """An LSTM layer with weight drop; its state is (h, c). See `RecurrentLayer`.
-
-    Args:
-        input_size: features of the input.
-        hidden_size: features of the output and of the state.
-        weight_dropout: probability of dropping an entry of weight_hh, in [0, 1).
-        generator: source of randomness for the initial weights.
+    """An LSTM layer with weight drop; its state is (h, c). Its arguments are those of `RecurrentLayer`.
 
     Example:
         >>> import torch
@@ -266,13 +260,7 @@ class LSTMLayer(RecurrentLayer):
 
 
 class GRULayer(RecurrentLayer):
-    """A GRU layer with weight drop; its state is (h,). See `RecurrentLayer`.
-
-    Args:
-        input_size: features of the input.
-        hidden_size: features of the output and of the state.
-        weight_dropout: probability of dropping an entry of weight_hh, in [0, 1).
-        generator: source of randomness for the initial weights.
+    """A GRU layer with weight drop; its state is (h,). Its arguments are those of `RecurrentLayer`.
 
     Example:
         Three blocks of weights where an LSTM has four:

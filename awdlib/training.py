@@ -253,7 +253,7 @@ def _update(training: Training, inputs: Tensor, targets: Tensor, lr: float) -> T
     """One step of truncated backpropagation through time; returns the cross entropy."""
     model, config, optimizer = training.model.train(), training.config, training.optimizer
     with torch.autocast(training.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        output = model(inputs, detach(training.states), generator=training.mask_generator)
+        output = model(inputs, training.states, generator=training.mask_generator)
     loss = cross_entropy(output.logits, targets)
     optimizer.zero_grad()
     entropy = loss * len(inputs) if config.sum_over_time else loss

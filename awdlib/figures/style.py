@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Colours of text, of what stands back, of grid lines and of the page.
-INK, MUTED, GRID, PAPER = "#1f2933", "#5b6672", "#dde2e8", "#ffffff"
+INK = "#1f2933"  #: text
+MUTED = "#5b6672"  #: what stands back
+GRID = "#dde2e8"  #: grid lines
+PAPER = "#ffffff"  #: the page
 #: The six hues; `ROLES` says what each is for.
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY = "#0b69a8", "#bf4b08", "#08775a", "#a83f7d", "#8a6100", "#3d8fc6"
 
