@@ -14,6 +14,8 @@ AWD-LSTM's three are drawn once a window. All are scaled by 1 / (1 - p), so that
 switched off in evaluation. They are functions: the state of a mask is nobody's business but the window's.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -54,7 +56,7 @@ def keep_mask(
 
     Args:
         shape: shape of the mask; dimensions of size 1 are shared when it is multiplied on.
-        p: probability of a zero, in [0, 1).
+        p: probability of a zero, in [0, 1); kept to within 2**-17, since sixteen random bits decide an entry.
         generator: source of randomness, on ``device``; None takes torch's global one.
         device: where the mask is made.
         dtype: floating-point type of the mask; None takes torch's default.
@@ -81,9 +83,22 @@ def keep_mask(
     require.generator(generator, device)
     if not (dtype or torch.get_default_dtype()).is_floating_point:
         raise ValueError(f"dtype is {dtype}; a mask needs a floating-point type, such as torch.float32")
-    # uniform numbers of 24 bits, whatever dtype is: on a CPU this takes less than half of what bernoulli_ does
-    kept = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) >= p
-    return kept.to(dtype or torch.get_default_dtype()).div_(1 - p)
+    numbers = _sixteen_bits(shape, generator, device)
+    dropped = min(round(p * 2**16), 2**16 - 1)  # so many of the 2**16 possible numbers mean a zero
+    mask = torch.empty(shape, device=device, dtype=dtype)
+    torch.ge(numbers, dropped - 2**15, out=mask)  # 1 where kept, 0 elsewhere
+    return mask.div_(1 - p)
+
+
+def _sixteen_bits(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Whole numbers from -2**15 to 2**15 - 1, all equally likely: four from each random number of 64 bits.
+
+    On a CPU the drawing is what a mask costs. This takes a quarter of the time that uniform numbers do.
+    """
+    entries = math.prod(shape)
+    drawn = torch.empty(-(-entries // 4), dtype=torch.int64, device=device)  # rounded up
+    drawn.random_(-(2**63), None, generator=generator)
+    return drawn.view(torch.int16)[:entries].view(shape)
 
 
 def ordinary_dropout(x: Tensor, p: float, training: bool = True, *, generator: torch.Generator | None = None) -> Tensor:

@@ -96,8 +96,25 @@ class ModelConfig:
         return list(zip(sizes, sizes[1:]))  # noqa: B905 (neighbours: one shorter on purpose)
 
 
+class Encoding(NamedTuple):
+    """What `LanguageModel.encode` makes of a window, before any prediction; T = seq_len, B = batch.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocab_size=50, embedding_size=8, hidden_size=12)).eval()
+        >>> encoding = model.encode(torch.arange(20).view(10, 2))
+        >>> encoding.raw_output.shape, encoding.dropped_output is encoding.raw_output  # nothing is dropped
+        (torch.Size([10, 2, 8]), True)
+    """
+
+    states: list[State]  #: of each layer after the window: (h, c) of an LSTM, (h,) of a GRU
+    raw_output: Tensor  #: (T, B, features) of the last layer: what TAR and the cache see
+    dropped_output: Tensor  #: the same after locked dropout: what AR and the softmax see
+
+
 class Output(NamedTuple):
-    """What a forward pass of `LanguageModel` returns; T = seq_len, B = batch.
+    """What a forward pass of `LanguageModel` returns: logits, and its `Encoding`; T = seq_len, B = batch.
 
     Example:
         The softmax multiplies with the embedding's own matrix (Inan et al. 2016; Press & Wolf 2016):
@@ -112,9 +129,9 @@ class Output(NamedTuple):
     """
 
     logits: Tensor  #: (T, B, vocab_size)
-    states: list[State]  #: of each layer after the window: (h, c) of an LSTM, (h,) of a GRU
-    raw_output: Tensor  #: (T, B, features) of the last layer: what TAR and the cache see
-    dropped_output: Tensor  #: the same after locked dropout: what AR and the softmax see
+    states: list[State]  #: as in `Encoding`
+    raw_output: Tensor  #: as in `Encoding`
+    dropped_output: Tensor  #: as in `Encoding`
 
 
 class LanguageModel(nn.Module):
@@ -165,10 +182,33 @@ class LanguageModel(nn.Module):
         """
         return [cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers]
 
+    def decoder(self) -> tuple[Tensor, Tensor]:
+        """Weight (vocab_size, features) and bias (vocab_size,) of the softmax; tied, the weight is the embedding."""
+        return (self.embedding if self.config.tied else self.softmax_weight), self.softmax_bias
+
     def forward(
         self, tokens: Tensor, states: Sequence[State] | None = None, *, generator: torch.Generator | None = None
     ) -> Output:
-        """Read a window and predict the next word at each of its positions.
+        """Read a window and predict the next word at each of its positions: `encode`, and logits from it.
+
+        Args:
+            tokens: (seq_len, batch) token ids.
+            states: of each layer before the window; None begins with zeros.
+            generator: source of randomness for the masks, on the model's device.
+
+        Returns:
+            the prediction, the states after the window, and the last layer's output before and after dropout.
+
+        Raises:
+            ValueError: as `encode` says.
+        """
+        encoding = self.encode(tokens, states, generator=generator)
+        return Output(F.linear(encoding.dropped_output, *self.decoder()), *encoding)
+
+    def encode(
+        self, tokens: Tensor, states: Sequence[State] | None = None, *, generator: torch.Generator | None = None
+    ) -> Encoding:
+        """Read a window: everything but the prediction, for `awdlib.softmax`, which needs no logits of the whole.
 
         Merity et al. 2017, sections 2 and 4; every mask is drawn anew for the window, in training only.
 
@@ -178,7 +218,7 @@ class LanguageModel(nn.Module):
             generator: source of randomness for the masks, on the model's device.
 
         Returns:
-            the prediction, the states after the window, and the last layer's output before and after dropout.
+            the states after the window, and the last layer's output before and after dropout.
 
         Raises:
             ValueError: tokens is not (seq_len, batch) of token ids, or empty, or on another device; the states are not
@@ -208,10 +248,7 @@ class LanguageModel(nn.Module):
                 x = dropout(x, config.dropout_hidden, **dropping)
             x, state = layer(x, state, generator=generator)  # (T, B, features)
             new_states.append(state)
-        dropped = dropout(x, config.dropout_output, **dropping)
-        softmax_weight = self.embedding if config.tied else self.softmax_weight
-        logits = F.linear(dropped, softmax_weight, self.softmax_bias)  # (T, B, vocab_size)
-        return Output(logits, new_states, raw_output=x, dropped_output=dropped)
+        return Encoding(new_states, x, dropout(x, config.dropout_output, **dropping))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -248,14 +285,14 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(at_least_single(logits).flatten(0, 1), targets.flatten())
 
 
-def penalties(output: Output, ar_weight: float, tar_weight: float) -> Tensor:
+def penalties(output: Output | Encoding, ar_weight: float, tar_weight: float) -> Tensor:
     """AR on the dropped and TAR on the raw output of the last layer: what training adds to the cross entropy.
 
     Merity et al. 2017, section 4.6; the mean over all elements, as in the original code, where the paper has norms.
     Computed in at least single precision, whatever the layers ran in.
 
     Args:
-        output: of a forward pass.
+        output: of a forward pass, or of `LanguageModel.encode`.
         ar_weight: alpha of the paper.
         tar_weight: beta of the paper.
 

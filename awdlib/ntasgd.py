@@ -157,13 +157,14 @@ class NTASGD(Optimizer):
             raise RuntimeError("step() was called inside averaged(): leave the context first, it restores the iterate")
         self.iterates_averaged += self.averaging
         for group in self.param_groups:
-            for weight in dict.fromkeys(group["params"]):
-                if weight.grad is not None:
-                    direction = weight.grad.add(weight, alpha=group["weight_decay"])
-                    weight.sub_(direction, alpha=group["lr"])
-                if self.averaging:
-                    average = self.state[weight]["average"]
-                    average.add_(weight - average, alpha=1 / self.iterates_averaged)
+            weights = list(dict.fromkeys(group["params"]))
+            trained = [weight for weight in weights if weight.grad is not None]
+            if trained:  # all weights in one call: on a GPU one kernel, not one a weight
+                torch._foreach_mul_(trained, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(trained, [weight.grad for weight in trained], alpha=-group["lr"])
+            if self.averaging:
+                averages = [self.state[weight]["average"] for weight in weights]
+                torch._foreach_lerp_(averages, weights, 1 / self.iterates_averaged)
 
     def observe(self, validation_loss: float) -> bool:
         """Note the validation loss of an epoch, and begin to average when the trigger says so.

@@ -15,13 +15,14 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.batches import batchify, ends_epoch, window
 from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
-from awdlib.model import LanguageModel, ModelConfig, cross_entropy, detach, penalties
+from awdlib.gradients import Window, fast_gradients, plain_gradients
+from awdlib.model import LanguageModel, ModelConfig
 from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
 from awdlib.training_config import TrainConfig
 from awdlib.training_records import EpochRecord, StepRecord
@@ -238,7 +239,7 @@ def _train_epoch(training: Training, columns: Tensor) -> Iterator[StepRecord]:
         drawn = lengths.draw(training.window_generator)
         inputs, targets = window(columns, training.row, drawn)
         lr = training.lr * drawn / training.config.bptt
-        loss = _update(training, inputs, targets, lr)
+        loss = update(training, inputs, targets, lr)
         training.row += len(inputs)
         training.updates += 1
         training.loss_sum += loss.double() * len(inputs)
@@ -249,21 +250,37 @@ def _train_epoch(training: Training, columns: Tensor) -> Iterator[StepRecord]:
         yield StepRecord(training.epoch, training.updates, len(inputs), lr, loss, progress)
 
 
-def _update(training: Training, inputs: Tensor, targets: Tensor, lr: float) -> Tensor:
-    """One step of truncated backpropagation through time; returns the cross entropy."""
-    model, config, optimizer = training.model.train(), training.config, training.optimizer
-    with torch.autocast(training.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        output = model(inputs, training.states, generator=training.mask_generator)
-    loss = cross_entropy(output.logits, targets)
-    optimizer.zero_grad()
-    entropy = loss * len(inputs) if config.sum_over_time else loss
-    (entropy + penalties(output, config.ar_weight, config.tar_weight)).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+def update(training: Training, inputs: Tensor, targets: Tensor, lr: float) -> Tensor:
+    """One step of truncated backpropagation through time.
+
+    Args:
+        training: its weights and hidden states change.
+        inputs: (seq_len, batch_size) token ids.
+        targets: (seq_len, batch_size) token ids, one row further down.
+        lr: learning rate of this step.
+
+    Returns:
+        the cross entropy before it, in nats a token.
+
+    Example:
+        >>> import torch
+        >>> from awdlib import model, training
+        >>> run = training.start(
+        ...     model.ModelConfig(vocab_size=10, hidden_size=8), training.TrainConfig(batch_size=1, ar_weight=0.0)
+        ... )
+        >>> text = torch.arange(10)[:, None]
+        >>> first, *others, last = [training.update(run, text[:-1], text[1:], lr=1.0).item() for _ in range(50)]
+        >>> last < first
+        True
+    """
+    optimizer, config = training.optimizer, training.config
+    compute = fast_gradients if config.fast else plain_gradients
+    window = Window(inputs, targets, training.states)
+    loss, training.states = compute(training.model.train(), config, window, training.mask_generator)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
-    training.states = detach(output.states)
-    return loss.detach()
+    return loss
 
 
 def _finish_epoch(training: Training, corpus: Corpus, columns: Tensor) -> EpochRecord:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from awdlib import _require as require
 from awdlib.batches import WindowLengths
+from awdlib.precision import require_precision
 
 LARGEST_SEED = 2**63 - 2  # torch's generators take no more than 64 bits with a sign; the masks' is one above
 
@@ -37,7 +38,9 @@ class TrainConfig:
             of a few epochs, too short for the trigger; 1 for fine-tuning. None leaves it to the trigger alone.
         stop_on_trigger: end the run where the criterion holds (fine-tuning).
         longest_window: no window is longer, in tokens (fine-tuning: ``bptt + 10``); None for no limit.
-        precision: "fp32", or "bf16" for autocast with weights, averages, softmax and penalties in fp32.
+        precision: "fp32", "tf32", "bf16", "fp16" or "auto", see `awdlib.precision`; weights, averages, softmax and
+            penalties are always in fp32.
+        fast: False computes every gradient with torch's own functions alone, which takes longer and more memory.
         seed: of the initial weights, the masks and the window lengths.
 
     Raises:
@@ -73,6 +76,7 @@ class TrainConfig:
     stop_on_trigger: bool = False
     longest_window: int | None = None
     precision: str = "fp32"
+    fast: bool = True
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -95,8 +99,7 @@ class TrainConfig:
                 f"lr_decay is {self.lr_decay!r} and average_from {self.average_from}: choose one of the two"
             )
         require.number("decay_factor", self.decay_factor, "(0, 1]")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision is {self.precision!r}; it must be 'fp32' or 'bf16'")
+        require_precision(self.precision)
         self.window_lengths()  # checks bptt
 
     def window_lengths(self) -> WindowLengths:

@@ -11,9 +11,9 @@ PACKAGE = Path(awdlib.__file__).parent
 
 #: in reading order; a module may import those above it, and nothing else of the library
 ORDER = [
-    "_require", "bundled", "allocator", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout",
-    "penalties", "ntasgd", "recurrent", "contracts", "exercises", "model", "evaluation", "cache", "generation",
-    "training_config", "training_records", "training", "presets", "settings", "environment", "checkpoints", "locks",
+    "_require", "bundled", "allocator", "precision", "toy_floor", "toy_language", "downloads", "corpora", "batches", "dropout",
+    "penalties", "ntasgd", "recurrent", "contracts", "exercises", "model", "softmax", "evaluation", "cache", "generation",
+    "training_config", "training_records", "gradients", "training", "presets", "settings", "environment", "checkpoints", "locks",
     "records", "runs", "ablation", "ablation_table", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 

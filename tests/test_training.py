@@ -81,7 +81,8 @@ def test_a_trigger_that_was_earlier_than_the_schedule_stays_the_beginning():
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_the_precision_is_that_of_the_layers_and_never_of_the_weights(precision, dtype):
     training, seen = start(MODEL, replace(CONFIG, epochs=1, average_from=1, precision=precision)), []
-    training.model.register_forward_hook(lambda model, _, out: seen.append((model.training, out.logits.dtype)))
+    first = training.model.layers[0]
+    first.register_forward_hook(lambda layer, _, out: seen.append((layer.training, out[0].dtype)))
     list(train(training, corpus()))
     assert {*seen} == {(True, dtype), (False, torch.float32)}  # evaluation is in single precision
     assert {weight.dtype for weight in training.model.parameters()} == {torch.float32}
