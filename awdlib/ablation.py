@@ -24,7 +24,7 @@ from awdlib.presets import Preset
 from awdlib.runs import CHECKPOINT, RECORD, Run, hold, read_record, resume, start_finetuning
 from awdlib.settings import suggest
 from awdlib.training import EpochRecord, StepRecord, start
-from awdlib.training_config import finetuning
+from awdlib.training_config import TrainConfig, decided, finetuning
 
 SPLITS = ("valid", "test")  #: what a finished run is measured on
 
@@ -206,8 +206,9 @@ def differing_settings(record: dict[str, Any], preset: Preset, name: str, but: s
         >>> differing_settings(record, toy, "toy", but="seed")
         'lr'
     """
-    wanted = {"preset": name, "corpus": preset.corpus, **asdict(preset.model), **asdict(preset.training)}
-    found = {"preset": record["preset"], "corpus": record["corpus"]["name"], **record["model"], **record["training"]}
+    training, there = decided(preset.training, record["training"]), TrainConfig(**record["training"])
+    wanted = {"preset": name, "corpus": preset.corpus, **asdict(preset.model), **asdict(training)}
+    found = {"preset": record["preset"], "corpus": record["corpus"]["name"], **record["model"], **asdict(there)}
     return ", ".join(key for key in wanted if key != but and found.get(key) != wanted[key])
 
 

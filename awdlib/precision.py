@@ -31,7 +31,6 @@ AUTOCAST: dict[str, torch.dtype | None] = {"fp32": None, "tf32": None, "bf16": t
 LOSS_SCALE = 2.0**12
 
 
-@lru_cache
 def has_bf16(device: torch.device | str) -> bool:
     """Whether a processor multiplies matrices of bfloat16 itself; elsewhere torch imitates it, several times slower.
 
@@ -49,11 +48,23 @@ def has_bf16(device: torch.device | str) -> bool:
     device = require.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(cpu_flags())
+
+
+@lru_cache
+def cpu_flags() -> frozenset[str]:
+    """What the CPU says it can do, in the words of Linux; nothing on other systems.
+
+    Example:
+        >>> from awdlib.precision import cpu_flags
+        >>> cpu_flags() >= {"avx512f"} or "avx512f" not in cpu_flags()  # an Intel or AMD processor may have AVX-512
+        True
+    """
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:  # no Linux: be cautious
-        return False
-    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(word for line in lines if line.lower().startswith(("flags", "features")) for word in line.split())
 
 
 def choose_precision(name: str, device: torch.device | str) -> str:

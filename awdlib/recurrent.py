@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from awdlib import _require as require
+from awdlib.bptt import lstm_window, pays
 from awdlib.dropout import require_probability, weight_dropout
 
 # A freshly masked weight_hh cannot lie in the one block of memory that cuDNN likes best. The copy that cuDNN makes
@@ -256,6 +257,9 @@ class LSTMLayer(RecurrentLayer):
     gates, parts = 4, 2
 
     def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        if pays(x, self.hidden_size):
+            outputs, h, c = lstm_window(x, state[0][0], state[1][0], weights)
+            return outputs, h[None], c[None]
         return torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)
 
 

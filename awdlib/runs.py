@@ -28,7 +28,7 @@ from awdlib.locks import locked
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.records import complaint
 from awdlib.training import EpochRecord, StepRecord, Training, columns_of, require_finite, start, train
-from awdlib.training_config import TrainConfig, finetuning
+from awdlib.training_config import TrainConfig, decided, finetuning
 
 RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"  #: the files in a run's folder
 
@@ -309,6 +309,7 @@ def resume(
     saved = checkpoints.load(path, "cpu", holding=("model_config", "train_config", "vocabulary", "corpus"))
     if not all(isinstance(saved[name], dict) for name in ("model_config", "train_config")):
         raise CheckpointError(f"{path} is a checkpoint of another kind or version: it holds no settings")
+    config = decided(config, saved["train_config"])
     changed = _changed_fields(saved["model_config"], model_config) + _changed_fields(saved["train_config"], config)
     if changed:
         raise CheckpointError(
@@ -357,4 +358,5 @@ def start_finetuning(folder: Path, corpus: Corpus, epochs: int, device: torch.de
 def _changed_fields(saved: dict[str, Any], config: Any) -> list[str]:
     """Names of the fields in which a configuration differs from the saved one, the number of epochs apart."""
     ours = asdict(config)
-    return [name for name in ours | saved if name != "epochs" and saved.get(name) != ours.get(name)]
+    theirs = asdict(type(config)()) | saved  # settings that came later stood at their defaults then
+    return [name for name in theirs if name != "epochs" and theirs[name] != ours.get(name)]

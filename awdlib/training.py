@@ -11,7 +11,8 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,8 +23,10 @@ from awdlib.batches import batchify, ends_epoch, window
 from awdlib.corpora import Corpus
 from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.gradients import Window, fast_gradients, plain_gradients
+from awdlib.graphs import GraphedGradients
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
+from awdlib.precision import choose_precision
 from awdlib.training_config import TrainConfig
 from awdlib.training_records import EpochRecord, StepRecord
 
@@ -38,11 +41,15 @@ class TrainingDiverged(ValueError):
 class Training:
     """A run in progress: model, optimizer, random states and position. All that must survive a checkpoint.
 
-    Its ``history`` holds the `EpochRecord` of each epoch done; ``updates`` counts the updates of the whole run.
+    Its ``history`` holds the `EpochRecord` of each epoch done; ``updates`` counts the updates of the whole run; in its
+    ``config`` the precision "auto" is decided.
 
     Args:
         model: the model, on the device where it is to be trained.
         config: how to train it.
+
+    Raises:
+        ValueError: the device cannot compute in the precision.
 
     Example:
         >>> from awdlib import model, training
@@ -53,8 +60,8 @@ class Training:
     """
 
     def __init__(self, model: LanguageModel, config: TrainConfig) -> None:
-        self.model, self.config = model, config
-        self.device = model.embedding.device
+        self.model, self.device = model, model.embedding.device
+        self.config = config = replace(config, precision=choose_precision(config.precision, self.device))
         self.optimizer = NTASGD(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay, patience=config.patience
         )
@@ -63,6 +70,11 @@ class Training:
         self.history: list[EpochRecord] = []
         self.updates = 0
         self.begin_epoch()
+
+    @cached_property
+    def graphed(self) -> GraphedGradients:
+        """What computes the gradients with ``config.graphs``; made when first needed."""
+        return GraphedGradients(self.model, self.config, self.mask_generator)
 
     @property
     def epoch(self) -> int:
@@ -274,9 +286,12 @@ def update(training: Training, inputs: Tensor, targets: Tensor, lr: float) -> Te
         True
     """
     optimizer, config = training.optimizer, training.config
-    compute = fast_gradients if config.fast else plain_gradients
-    window = Window(inputs, targets, training.states)
-    loss, training.states = compute(training.model.train(), config, window, training.mask_generator)
+    model, window = training.model.train(), Window(inputs, targets, training.states)
+    if config.graphs:
+        loss, training.states = training.graphed(window)
+    else:
+        compute = fast_gradients if config.fast else plain_gradients
+        loss, training.states = compute(model, config, window, training.mask_generator)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

@@ -1,6 +1,7 @@
 """How a model is trained: every setting, validated when made."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from awdlib import _require as require
 from awdlib.batches import WindowLengths
@@ -40,6 +41,7 @@ class TrainConfig:
         longest_window: no window is longer, in tokens (fine-tuning: ``bptt + 10``); None for no limit.
         precision: "fp32", "tf32", "bf16", "fp16" or "auto", see `awdlib.precision`; weights, averages, softmax and
             penalties are always in fp32.
+        graphs: on a GPU, launch the work of a window as one CUDA graph (`awdlib.graphs`); needs ``fast``.
         fast: False computes every gradient with torch's own functions alone, which takes longer and more memory.
         seed: of the initial weights, the masks and the window lengths.
 
@@ -76,6 +78,7 @@ class TrainConfig:
     stop_on_trigger: bool = False
     longest_window: int | None = None
     precision: str = "fp32"
+    graphs: bool = False
     fast: bool = True
     seed: int = 1
 
@@ -100,6 +103,8 @@ class TrainConfig:
             )
         require.number("decay_factor", self.decay_factor, "(0, 1]")
         require_precision(self.precision)
+        if self.graphs and not self.fast:
+            raise ValueError("graphs is True and fast is False: what is recorded is the fast way; leave one as it is")
         self.window_lengths()  # checks bptt
 
     def window_lengths(self) -> WindowLengths:
@@ -131,3 +136,20 @@ def finetuning(config: TrainConfig, epochs: int) -> TrainConfig:
     return replace(
         config, epochs=epochs, lr_decay="none", average_from=1, stop_on_trigger=True, longest_window=config.bptt + 10
     )
+
+
+def decided(config: TrainConfig, saved: dict[str, Any]) -> TrainConfig:
+    """The same with a precision left to the processor ("auto") as an earlier part of the run decided it.
+
+    Args:
+        config: as asked for.
+        saved: settings from a checkpoint or a record.
+
+    Example:
+        >>> from awdlib.training_config import TrainConfig, decided
+        >>> decided(TrainConfig(precision="auto"), {"precision": "bf16"}).precision
+        'bf16'
+        >>> decided(TrainConfig(precision="fp32"), {"precision": "bf16"}).precision
+        'fp32'
+    """
+    return replace(config, precision=saved["precision"]) if config.precision == "auto" else config

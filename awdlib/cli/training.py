@@ -224,7 +224,7 @@ def interrupts() -> Iterator[list[int]]:
 
 def _presets(options: argparse.Namespace) -> int:
     for name, preset in PRESETS.items():
-        print(f"{name:22} {preset.corpus:11} {preset.source}")
+        print(f"{name:22} {preset.corpus:11} {preset.training.precision:5} {preset.source}")
         if preset.published:
-            print(f"{'':34} published, validation / test: {preset.published}")
+            print(f"{'':40} published, validation / test: {preset.published}")
     return 0
