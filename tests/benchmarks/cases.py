@@ -60,6 +60,7 @@ GROUPS = {
         rounds=3,
     ),
 }
+CPUINFO = Path("/proc/cpuinfo")
 #: Of these the peers have no counterpart: their users would write one, or do without.
 NOT_OFFERED = {("bare", "fp16"), ("fastai", "tf32"), ("fastai", "fp16")}
 
@@ -109,8 +110,7 @@ def _cpu_has_bf16() -> bool:
 
     As Linux tells it; what cannot be asked counts as no.
     """
-    told = Path("/proc/cpuinfo")
-    flags = told.read_text(encoding="utf-8").split() if told.exists() else []
+    flags = CPUINFO.read_text(encoding="utf-8").split() if CPUINFO.exists() else []
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 

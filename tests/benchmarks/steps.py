@@ -1,6 +1,7 @@
 """One update in training, by everyone who can do one; and how its time and memory grow with its sizes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from awdlib import training
 from awdlib.training_config import TrainConfig
 
 Update = Callable[[Tensor, Tensor], Tensor]
+LIBRARY = {"awdlib": training._update, "awdlib-plain": training._update}
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -38,11 +40,11 @@ def measure(case: Case) -> dict[str, Any]:
 
 def updater(case: Case, sizes: Sizes) -> Update:
     """Who does an update, given inputs and targets."""
-    if not case.candidate.startswith("awdlib"):
+    if case.candidate not in LIBRARY:
         return updating(make(case.candidate, sizes, case.device), case.precision)
     config = TrainConfig(batch_size=sizes.batch, bptt=sizes.window, precision=case.precision, variable_windows=False)
     run = training.start(sizes.model, config, case.device)
-    return lambda inputs, targets: training._update(run, inputs, targets, LR)
+    return partial(LIBRARY[case.candidate], run, lr=LR)
 
 
 def _limit(case: Case, sizes: Sizes) -> dict[str, Any]:
