@@ -81,6 +81,7 @@ def test_the_library_and_the_bare_layers_evaluate_to_the_same_loss(size):
 
 
 @needs_fastai
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fastai's imports have some
 def test_fastai_s_model_has_as_many_parameters_and_no_other_loss():
     size = sizes.STEP["small"]
     peer = peers.make("fastai", size, "cpu")
