@@ -8,6 +8,7 @@ from pathlib import Path
 import sizes
 
 from awdlib.corpora import CORPORA, PUBLISHED
+from awdlib.precision import has_bf16
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ GROUPS = {
         rounds=3,
     ),
 }
-CPUINFO = Path("/proc/cpuinfo")
 #: Of these the peers have no counterpart: their users would write one, or do without.
 NOT_OFFERED = {("bare", "fp16"), ("fastai", "tf32"), ("fastai", "fp16")}
 
@@ -94,8 +94,8 @@ def _is_offered(candidate: str, precision: str, device: str) -> bool:
 
 def obstacle(case: Case) -> str:
     """Why a case cannot be measured here; empty if it can."""
-    if case.precision == "bf16" and case.device == "cpu" and not _cpu_has_bf16():
-        return "this CPU has no bf16 arithmetic"
+    if case.precision == "bf16" and not has_bf16(case.device):
+        return f"this {case.device.upper()} has no bf16 arithmetic"
     if case.candidate == "fastai" and not find_spec("fastai"):
         return "fastai is not installed"
     if case.candidate == "fastai" and case.config.startswith("gru"):
@@ -103,15 +103,6 @@ def obstacle(case: Case) -> str:
     if case.config in PUBLISHED and not _has_files(case.config):
         return f"AWDLIB_DATA names no folder with {case.config}"
     return ""
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies matrices of bf16 itself; where it does not, torch emulates it, several times slower.
-
-    As Linux tells it; what cannot be asked counts as no.
-    """
-    flags = CPUINFO.read_text(encoding="utf-8").split() if CPUINFO.exists() else []
-    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def _has_files(name: str) -> bool:

@@ -38,6 +38,12 @@ def predicted(one: dict[str, Any], constants: dict[str, float]) -> tuple[float, 
     return constants["overhead"] + one["operations"] / constants["rate"], constants["held"] + one["bytes_held"]
 
 
+def worst(points: dict[str, dict[str, Any]], constants: dict[str, float], number: int, name: str) -> float:
+    """The largest factor between what is predicted and what was measured, in either direction."""
+    ratios = [predicted(one, constants)[number] / one[name] for one in points.values()]
+    return max(max(ratio, 1 / ratio) for ratio in ratios)
+
+
 def lines_of(points: dict[str, dict[str, Any]]) -> dict[str, list[tuple[int, dict[str, Any]]]]:
     """What grows, and the (value, point) measured of it; lines of less than two points are none."""
     lines = {
@@ -59,14 +65,13 @@ def section(record: dict[str, Any], picture: str) -> list[str]:
         (first, one), *_, (last, other) = line
         factors = [other[name] / one[name] for name in ("operations", "median", "memory")]
         rows.append([NAMES[what], f"{first:,}", f"{last:,}", *(f"× {factor:.1f}" for factor in factors)])
-    off = max(
-        max(ratio, 1 / ratio) for ratio in (predicted(one, constants)[0] / one["median"] for one in points.values())
-    )
     overhead, rate = 1000 * constants["overhead"], constants["rate"] / 1e9
+    in_time, in_memory = (worst(points, constants, number, name) for number, name in enumerate(("median", "memory")))
+    held = constants["held"] / MIB
     parts = [
         "**An update's time and memory as one of its sizes grows, the others small.** One rate for all points, "
         f"{rate:,.0f} billion operations a second, and an overhead of {overhead:.1f} ms give the time of each within "
-        f"a factor of {off:.1f}.",
+        f"a factor of {in_time:.2f}; its tensors and {held:,.0f} MiB give the memory within {in_memory:.2f}.",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
     ]
     return [*parts, f"![{sentence(lines)}]({picture})"] if picture else parts
@@ -110,6 +115,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def _draw_line(axes: Any, line: list[tuple[int, dict[str, Any]]], constants: dict[str, float]) -> None:
+    from matplotlib.ticker import LogLocator
+
     values = [value for value, _ in line]
     measured = [[1000 * one["median"] for _, one in line], [one["memory"] / MIB for _, one in line]]
     model = zip(*(predicted(one, constants) for _, one in line), strict=True)
@@ -117,6 +124,7 @@ def _draw_line(axes: Any, line: list[tuple[int, dict[str, Any]]], constants: dic
         panel.set(xscale="log", yscale="log")
         panel.plot(values, [value * scale for value in expected], color=MUTED)
         panel.plot(values, points, "o", color=colour("with"))
-        panel.set_xticks(values, [f"{value:,}" for value in values])
-        panel.minorticks_off()
+        panel.set_xticks(values, [f"{value}".removesuffix("000") + "k" * (value % 1000 == 0) for value in values])
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         panel.yaxis.set_major_formatter("{x:,.0f}")
+        panel.minorticks_off()

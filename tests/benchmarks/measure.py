@@ -14,6 +14,7 @@ import torch
 from cases import Case
 
 from awdlib.allocator import keep_freed_memory
+from awdlib.precision import tensor_float
 
 MODULES = {
     "step": "steps",
@@ -29,11 +30,10 @@ def measure(case: Case, threads: int) -> dict[str, Any]:
     """Measure one case, under the conditions that are the same for all."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    exactly = case.precision != "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exactly
     if case.candidate == "fastai" and case.group != "import":
         import_module("fastai.text.all")  # before memory is looked at: what it loads is not what it needs
-    return import_module(MODULES[case.group]).measure(case)
+    with tensor_float(case.precision):
+        return import_module(MODULES[case.group]).measure(case)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from awdlib.model import ModelConfig
 from awdlib.recurrent import LAYERS
+from awdlib.softmax import BLOCK
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,14 @@ def bytes_moved(sizes: Sizes, element: int) -> int:
     return element * (products + sizes.tokens * model.vocab_size) + 4 * 5 * parameters(sizes)
 
 
-def bytes_held(sizes: Sizes) -> int:
-    """Bytes of the tensors that an update of the library holds at its peak."""
-    return 4 * parameters(sizes)
+def bytes_held(sizes: Sizes, device: str) -> int:
+    """Bytes of the tensors that an update of the library holds at its peak, in single precision.
+
+    Six times the parameters: weights and gradients, masks, dropped weights and their gradients, the kernels' copies.
+    Four times each layer's inputs, gates, outputs and cells: forward, dropped, backward, the kernels' copies. Three
+    times the logits, which exist for a block of positions at a time.
+    """
+    model = sizes.model
+    activations = sizes.tokens * sum(inputs + (sizes.gates + 2) * size for inputs, size in model.layer_sizes())
+    logits = min(BLOCK[device], sizes.tokens) * model.vocab_size
+    return 4 * (6 * parameters(sizes) + 4 * activations + 3 * logits)

@@ -17,7 +17,8 @@ from awdlib import training
 from awdlib.training_config import TrainConfig
 
 Update = Callable[[Tensor, Tensor], Tensor]
-LIBRARY = {"awdlib": training._update, "awdlib-plain": training._update}
+#: settings of the library's own candidates
+LIBRARY: dict[str, dict[str, bool]] = {"awdlib": {}, "awdlib-graphs": {"graphs": True}, "awdlib-plain": {"fast": False}}
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def measure(case: Case) -> dict[str, Any]:
     if case.candidate == "limit":
         return result | _limit(case, sizes)
     if case.group == "growth":
-        result["bytes_held"] = bytes_held(sizes)
+        result["bytes_held"] = bytes_held(sizes, case.device)
     text = windows(sizes, case.device)
 
     def build() -> Callable[[], Tensor]:
@@ -42,9 +43,11 @@ def updater(case: Case, sizes: Sizes) -> Update:
     """Who does an update, given inputs and targets."""
     if case.candidate not in LIBRARY:
         return updating(make(case.candidate, sizes, case.device), case.precision)
-    config = TrainConfig(batch_size=sizes.batch, bptt=sizes.window, precision=case.precision, variable_windows=False)
-    run = training.start(sizes.model, config, case.device)
-    return partial(LIBRARY[case.candidate], run, lr=LR)
+    config = TrainConfig(
+        batch_size=sizes.batch, bptt=sizes.window, variable_windows=False, precision=case.precision,
+        **LIBRARY[case.candidate],
+    )  # fmt: skip
+    return partial(training.update, training.start(sizes.model, config, case.device), lr=LR)
 
 
 def _limit(case: Case, sizes: Sizes) -> dict[str, Any]:
