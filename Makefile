@@ -53,7 +53,7 @@ coverage: env  ## show which lines of the library the unit tests reach
 	@$(COVERAGE)
 
 # fastai is one of those compared, and nothing else needs it; torch and the rest stay as they are pinned.
-bench: env  ## measure the library's speed beside others, for hours; an interrupted run goes on where it was
+bench: env  ## measure the library's speed beside others; an interrupted run goes on where it was
 	@$(BIN)/python -m pip install --quiet --constraint requirements.txt $(addprefix --extra-index-url ,$(EXTRA_INDEX)) \
 		--no-build-isolation --editable '.[bench]'
 	@$(BIN)/python tests/benchmarks

@@ -12,7 +12,7 @@ import torch
 from cases import Case
 
 SECONDS = 3.0  # that a process repeats for, at least
-LEAST = 2  # repetitions
+LEAST = 2  # repetitions, or blocks of them
 
 
 def measured(case: Case, build: Callable[[], Callable[[], Any]]) -> dict[str, Any]:
@@ -35,19 +35,21 @@ def measured(case: Case, build: Callable[[], Callable[[], Any]]) -> dict[str, An
 
 
 def _repeat(action: Callable[[], Any], case: Case) -> list[float]:
-    """Seconds of each repetition after the first; on a GPU of blocks of ten, since waiting for it takes time too."""
-    block, wait = (10, torch.cuda.synchronize) if case.device == "cuda" else (1, lambda: None)
-    seconds = []
-    for number in range(100_000):
+    """Seconds of each repetition after a warm-up; on a GPU, which is slow to wait for, the means of blocks of ten."""
+    size, wait = (10, torch.cuda.synchronize) if case.device == "cuda" else (1, lambda: None)
+
+    def block() -> float:
         wait()
         began = time.perf_counter()
-        for _ in range(block):
+        for _ in range(size):
             action()
         wait()
-        if number > 0:  # the first is the warm-up
-            seconds.append((time.perf_counter() - began) / block)
-        if case.quick and seconds or len(seconds) >= LEAST and sum(seconds) * block >= SECONDS:
-            break
+        return (time.perf_counter() - began) / size
+
+    block()
+    seconds = [block()]
+    while not case.quick and (len(seconds) < LEAST or size * sum(seconds) < SECONDS):
+        seconds.append(block())
     return seconds
 
 
