@@ -42,8 +42,8 @@ def conditions(record: dict[str, Any]) -> str:
     versions = [f"{name} {known[name]}" for name in ("torch", "fastai", "awdlib") if known[name]]
     commit = f" at {known['commit'][:7]}" if known["commit"] else ""
     return (
-        f"{warning}Measured on {machine} with {', '.join(versions)}{commit}, {record['date'][:10]}. Every process has "
-        f"the same threads, precision and allocator ({known['allocator']})."
+        f"{warning}Measured on {machine} with {', '.join(versions)}{commit}, {record['date'][:10]}. Threads and "
+        f"allocator ({known['allocator']}) are the same for all, precision for those in a row."
     )
 
 
