@@ -24,7 +24,7 @@ COVERAGE = $(BIN)/coverage report && printf 'per cent outside cli, figures and e
 	$(BIN)/coverage report --format=total --fail-under=95 --omit='*/cli/*,*/figures/*,*/explore/*,*/__main__.py'
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test test-fast coverage lab serve refresh lint format clean distclean
+.PHONY: help env book test test-fast coverage bench lab serve refresh lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ test-fast: env  ## run the unit tests that need neither a browser nor much time
 coverage: env  ## show which lines of the library the unit tests reach
 	@$(BIN)/python -m pytest tests -m "not slow and not browser" -n $(JOBS) --dist loadfile --cov --cov-report=
 	@$(COVERAGE)
+
+# fastai is one of those compared, and nothing else needs it; torch and the rest stay as they are pinned.
+bench: env  ## measure the library's speed beside others; an interrupted run goes on where it was
+	@$(BIN)/python -m pip install --quiet --constraint requirements.txt $(addprefix --extra-index-url ,$(EXTRA_INDEX)) \
+		--no-build-isolation --editable '.[bench]'
+	@$(BIN)/python tests/benchmarks
 
 lab: env  ## open the chapters in JupyterLab
 	@$(BIN)/python -m jupyterlab book
