@@ -5,6 +5,7 @@ over all elements, so that the weights do not depend on batch, window or hidden 
 """
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from awdlib import _require as require
 
@@ -62,7 +63,7 @@ def temporal_activation_regularization(raw_output: Tensor, weight: float) -> Ten
     _require("raw_output", raw_output, weight)
     if len(raw_output) < 2:
         return raw_output.new_zeros(())
-    return weight * (raw_output[1:] - raw_output[:-1]).square().mean()
+    return weight * F.mse_loss(raw_output[1:], raw_output[:-1])
 
 
 def _require(name: str, output: Tensor, weight: float) -> None:

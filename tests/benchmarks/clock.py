@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from cases import Case
 
-SECONDS = 3.0  # that a process repeats for, at least
+SECONDS = 1.5  # that a process repeats for, at least
 LEAST = 2  # repetitions, or blocks of them
 
 
