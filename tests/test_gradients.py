@@ -49,6 +49,21 @@ def assert_equal_ways(model, config, given):
     assert all(gradient.any() for gradient in plain[2].values()), "a gradient of zeros would prove nothing"
 
 
+@pytest.mark.parametrize("summed", [True, False], ids=["summed", "mean"])
+def test_the_plain_gradient_is_that_of_the_loss_written_out(summed):
+    """The oracle of all below; summed over time, the cross entropy counts seq_len times."""
+    model = LanguageModel(MODEL).double()
+    given = window(model, seq_len=7, batch=3)
+    config = replace(CONFIG, sum_over_time=summed, max_grad_norm=1e6, ar_weight=0.7, tar_weight=0.3)
+    loss, _ = plain_gradients(model, config, given, torch.Generator().manual_seed(5))
+    logits, _, raw, dropped = model(given.inputs, given.states, generator=torch.Generator().manual_seed(5))
+    entropy = -logits.log_softmax(2).gather(2, given.targets[:, :, None]).mean()
+    torch.testing.assert_close(loss, entropy.detach())
+    objective = (7 if summed else 1) * entropy + 0.7 * (dropped**2).mean() + 0.3 * ((raw[1:] - raw[:-1]) ** 2).mean()
+    for weight, gradient in zip(model.parameters(), torch.autograd.grad(objective, model.parameters()), strict=True):
+        torch.testing.assert_close(weight.grad, gradient, **TOLERANCES[torch.float64])
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=["double", "single"])
 @pytest.mark.parametrize("penalised", [True, False], ids=["penalties", "no penalties"])
 @pytest.mark.parametrize("summed", [True, False], ids=["summed", "mean"])
