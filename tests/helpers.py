@@ -1,4 +1,4 @@
-"""What several test files use: a small problem for optimizers, a tiny run, a watch on the size of tensors."""
+"""What several test files use: a small problem for optimizers, a tiny run, watches on tensors and products."""
 
 import dataclasses
 
@@ -52,6 +52,20 @@ class Largest(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor):
                 self.elements = max(self.elements, tensor.numel())
                 self.stored = max(self.stored, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return result
+
+
+class Products(TorchDispatchMode):
+    """The type of each matrix product, in the order in which they are computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_):
+            self.dtypes.append(result.dtype)
         return result
 
 

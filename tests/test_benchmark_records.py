@@ -147,16 +147,17 @@ def entry(config, candidate, median, group="step", **more):
 
 
 def test_a_table_holds_the_library_s_own_figures_and_the_others_ratios():
-    measurements = [entry("small", "awdlib", 0.5), entry("small", "bare", 0.4), entry("small", "limit", 0.1234)]
+    limit = entry("small", "limit", 0.1234, seconds_of_traffic=[0.03, 0.01, 0.02])
+    measurements = [entry("small", "awdlib", 0.5), entry("small", "bare", 0.4), limit]
     measurements += [entry("large", "awdlib", 2.0), entry("large", "fastai", 5.0)]
     measurements += [dict(group="step", config="small", precision="bf16", candidate="bare", not_measured="no bf16")]
     text = table.tables({"date": "2030-01-02T03:04:05", "environment": ENVIRONMENT, "measurements": measurements})
     assert text.endswith(
         "Medians of 7 rounds.\n\n"
-        "| configuration | precision | awdlib, ms | bare | fastai | limit, ms |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: |\n"
-        "| small | fp32 | 500 | 0.80× | – | 123 |\n"
-        "| large | fp32 | 2,000 | – | 2.50× | – |\n\n"
+        "| configuration | precision | awdlib, ms | bare | fastai | limit, ms | traffic, ms |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
+        "| small | fp32 | 500 | 0.80× | – | 123 | 20.0 |\n"
+        "| large | fp32 | 2,000 | – | 2.50× | – | – |\n\n"
         "Not measured: no bf16.\n"
     )
     assert text.startswith("Measured on a CPU (2 threads, AVX2) with torch 2.0, awdlib 0.1.0 at 0123456, 2030-01-02.")

@@ -8,7 +8,8 @@ from cases import GROUPS
 
 ABOUT = {
     "step": "One update in training: milliseconds of the library and of the limit, which is the matrix products "
-    "alone; of the others, how many times as long they take.",
+    "alone; of the others, how many times as long they take. Traffic is what the memory of the machine needs for the "
+    "bytes that no update can do without.",
     "evaluate": "Evaluation of the model for Penn Treebank: tokens a second, and how many times as long the others "
     "take.",
     "cache": "The continuous cache: tokens a second, how many times as long the usual loop takes, and the memory that "
@@ -66,6 +67,8 @@ def table(name: str, measurements: list[dict[str, Any]]) -> str:
     head = ["configuration"] if exact else ["configuration", "precision"]
     for candidate in candidates:
         head += [f"{candidate}, {unit}" if candidate in absolute else candidate] + [f"{candidate}, MiB"] * memory
+    traffic = "limit" in candidates
+    head += ["traffic, ms"] * traffic
     lines = [head, ["---" if title in ("configuration", "precision") else "---:" for title in head]]
     for config, precision in rows:
         line = [config] if exact else [config, precision]
@@ -75,6 +78,9 @@ def table(name: str, measurements: list[dict[str, Any]]) -> str:
             line.append(_figure(name, one) if candidate in absolute else ratio(one, own))
             if memory:
                 line.append(digits(statistics.median(one["added"]) / 2**20) if one else "–")
+        if traffic:
+            limit = found.get((config, precision, "limit"))
+            line.append(digits(1000 * statistics.median(limit["seconds_of_traffic"])) if limit else "–")
         lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
