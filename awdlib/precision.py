@@ -15,7 +15,7 @@ Autocast: Micikevicius et al. 2018 ("Mixed precision training"), whose loss scal
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def require_precision(name: str) -> None:
         raise ValueError(f"precision is {name!r}; it must be auto, fp32, tf32, bf16 or fp16")
 
 
-def autocast(precision: str, device: torch.device | str) -> torch.autocast:
+def autocast(precision: str, device: torch.device | str) -> AbstractContextManager[object]:
     """A context in which layers compute in a precision. For the way forward: backward follows by itself.
 
     Args:

@@ -33,6 +33,7 @@ OUTSIDE = {
     "collections.abc.Mapping": f"{PYTHON}collections.abc.html#collections.abc.Mapping",
     "collections.abc.Sequence": f"{PYTHON}collections.abc.html#collections.abc.Sequence",
     "collections.abc.Generator": f"{PYTHON}collections.abc.html#collections.abc.Generator",
+    "contextlib.AbstractContextManager": f"{PYTHON}contextlib.html#contextlib.AbstractContextManager",
     "dataclasses.replace": f"{PYTHON}dataclasses.html#dataclasses.replace",
     "pathlib.Path": f"{PYTHON}pathlib.html#pathlib.Path",
     "numpy.ndarray": f"{NUMPY}generated/numpy.ndarray.html#numpy.ndarray",
