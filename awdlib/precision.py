@@ -56,8 +56,10 @@ def cpu_flags() -> frozenset[str]:
     """What the CPU says it can do, in the words of Linux; nothing on other systems.
 
     Example:
-        >>> from awdlib.precision import cpu_flags
-        >>> cpu_flags() >= {"avx512f"} or "avx512f" not in cpu_flags()  # an Intel or AMD processor may have AVX-512
+        Who has Intel's matrix unit for bfloat16 has bfloat16:
+
+        >>> from awdlib.precision import cpu_flags, has_bf16
+        >>> has_bf16("cpu") or "amx_bf16" not in cpu_flags()
         True
     """
     try:
