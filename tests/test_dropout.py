@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from awdlib import dropout
 from awdlib.contracts import (
     check_embedding_dropout,
     check_locked_dropout,
@@ -114,9 +115,62 @@ def test_training_is_what_functions_assume():
         assert (function(torch.ones(shape), 0.9) == 0).any()
 
 
-def test_a_mask_of_p_zero_drops_nothing_even_at_the_lowest_draw(monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.zeros(5))
-    assert keep_mask((5,), 0.0).tolist() == [1.0] * 5
+#: p, and how many of the 65,536 equally likely numbers mean a zero: the nearest count, and never all of them
+COUNTS = {
+    0.0: 0, 2**-18: 0, 1e-4: 7, 0.25: 16_384, 0.5: 32_768, 0.7: 45_875, 0.9999: 65_529, 1 - 2**-16: 65_535,
+    1 - 2**-53: 65_535,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("p", COUNTS)
+def test_of_all_numbers_that_can_be_drawn_a_share_of_p_means_a_zero(p, monkeypatch):
+    """Each number once: no sample, and so no tolerance but the one in the promise, 2**-17 of p."""
+    every = torch.arange(-(2**15), 2**15).to(torch.int16)
+    monkeypatch.setattr(dropout, "_sixteen_bits", lambda shape, *_: every.view(shape))
+    mask = keep_mask((2**16,), p, dtype=torch.float64)
+    zeros = (mask == 0).sum().item()
+    assert zeros == COUNTS[p] and mask[zeros:].eq(1 / (1 - p)).all()
+    assert abs(zeros / 2**16 - p) <= (2**-17 if p < 1 - 2**-16 else 2**-16)
+
+
+def strays_at_most(n, p):
+    """How far the number of zeros among n entries strays from n p: Bernstein, with a chance of 1e-9 for a sound mask.
+
+    Sixteen bits an entry keep p to within 2**-17, which counts as well.
+    """
+    exponent = math.log(2e9)
+    return n * 2**-17 + math.sqrt(2 * n * p * (1 - p) * exponent) + 2 * exponent / 3
+
+
+@pytest.mark.parametrize("p", [1e-4, 0.1, 0.5, 0.7, 0.95, 0.9999])
+@pytest.mark.parametrize("shape", [(1_000_001,), (299, 7, 1, 433), (1000, 1002)], ids=str)
+def test_the_share_of_zeros_is_p_in_each_quarter_of_the_numbers_drawn(shape, p):
+    """Four entries come from one random number: each of its four parts must be as random as the others."""
+    dropped = keep_mask(shape, p, generator=torch.Generator().manual_seed(9)).flatten() == 0
+    for entries in (dropped, *(dropped[part::4] for part in range(4))):
+        assert abs(entries.sum().item() - p * len(entries)) <= strays_at_most(len(entries), p)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_neighbouring_entries_know_nothing_of_each_other(p):
+    """Correlations between the parts of one random number, and of neighbouring ones.
+
+    Of n pairs of independent entries the sample correlation has a standard error of 1 / sqrt(n).
+    """
+    dropped = (keep_mask((1_000_003,), p, generator=torch.Generator().manual_seed(9)) == 0).double()
+    centred = dropped - dropped.mean()
+    for distance in range(1, 9):
+        products = centred[:-distance] * centred[distance:]
+        for part in range(4):
+            pairs = products[part::4]
+            assert abs(pairs.mean() / centred.var()) < 6 / math.sqrt(len(pairs)), (distance, part)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (3,), (5,), (3, 0), (0,), (0, 4)], ids=str)
+def test_masks_of_few_entries_or_none(shape):
+    masks = [keep_mask(shape, 0.5, generator=torch.Generator().manual_seed(seed)) for seed in range(40)]
+    assert all(mask.shape == shape and mask.is_contiguous() for mask in masks)
+    assert {value for mask in masks for value in mask.flatten().tolist()} == ({0.0, 2.0} if masks[0].numel() else set())
 
 
 def refusal(name, p):
