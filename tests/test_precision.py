@@ -13,7 +13,7 @@ from awdlib import gradients, precision
 from awdlib.batches import batchify
 from awdlib.gradients import Window, fast_gradients, plain_gradients
 from awdlib.model import LanguageModel
-from awdlib.precision import AUTOCAST, autocast, choose_precision, has_bf16, require_precision, tensor_float
+from awdlib.precision import AUTOCAST, autocast, choose_precision, cpu_flags, has_bf16, require_precision, tensor_float
 from awdlib.training import start, update
 from awdlib.training_config import TrainConfig
 
@@ -40,11 +40,11 @@ def cpuinfo(monkeypatch):
             return text
 
         monkeypatch.setattr(Path, "read_text", read_text)
-        has_bf16.cache_clear()
+        cpu_flags.cache_clear()
         return reads
 
     yield holds
-    has_bf16.cache_clear()
+    cpu_flags.cache_clear()
 
 
 def window():
