@@ -108,7 +108,7 @@ def test_it_pays_for_large_layers_in_bfloat16_in_training_on_a_cpu_that_has_it(
 def test_a_layer_takes_it_where_it_pays(monkeypatch):
     """With its mask, its state and its shapes; the other way is torch's kernel."""
     layer, x = LSTMLayer(5, 6, weight_dropout=0.5).double(), torch.randn(4, 3, 5, dtype=torch.float64)
-    state, found, calls = layer.initial_state(3), [], []
+    state, found, calls = tuple(torch.randn(2, 3, 6, dtype=torch.float64)), [], []  # h and c
     for answer in (True, False):
         monkeypatch.setattr(recurrent, "pays", lambda *_, answer=answer: answer)
         monkeypatch.setattr(recurrent, "lstm_window", lambda *a: (calls.append(a), lstm_window(*a))[1])
