@@ -238,6 +238,16 @@ def device(value: Any) -> torch.device:
     return found
 
 
+def first_derivative(name: str) -> None:
+    """Call it in a backward written by hand: a graph of it would silently miss terms of the second derivative.
+
+    Raises:
+        ValueError: a graph of the backward is being made.
+    """
+    if torch.is_grad_enabled():
+        raise ValueError(f"{name} is differentiable once: leave out create_graph=True, or take torch's own functions")
+
+
 def shown(value: Any, longest: int = 60) -> str:
     """The value for a message: one line, and not a long one."""
     if isinstance(value, Tensor):

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from awdlib import _require as require
 from awdlib.precision import cpu_flags
 
 LARGE = 1000  #: hidden size from which the way by hand gains; at 600 its many small steps cost more than they save
@@ -98,8 +98,8 @@ class _LSTMWindow(torch.autograd.Function):
         return outputs[1:], outputs[-1].clone(), cells[-1].clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_outputs: Tensor, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
+        require.first_derivative("lstm_window")
         x, weight_ih, weight_hh, gates, outputs, cells = ctx.saved_tensors
         of_x, of_h, of_c, of_weights = ctx.dtypes
         squashed = cells[1:].tanh()  # (T, B, hidden_size)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from awdlib import _require as require
 
@@ -64,6 +63,8 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tenso
     precision = x.dtype
     if torch.is_autocast_enabled(x.device.type):
         precision = torch.get_autocast_dtype(x.device.type)
+    if not torch.is_grad_enabled():  # nothing wants a gradient then, which the function below could not know
+        x, weight, bias = x.detach(), weight.detach(), bias.detach()
     loss: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets, precision)
     return loss
 
@@ -108,7 +109,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total / len(x)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        require.first_derivative("linear_cross_entropy")
         scale = grad_loss / ctx.num_targets
         return (*(grad if grad is None else grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
