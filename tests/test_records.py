@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from awdlib.corpora import load_corpus
+from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
 from awdlib.presets import PRESETS
+from awdlib.runs import load_best
 from awdlib.training import TrainConfig
 from awdlib.training_config import decided
 
@@ -22,7 +24,7 @@ def read(name):
     return json.loads((RUNS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", sorted(RUNS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RUNS.rglob("*.json")), ids=lambda path: path.stem)
 def test_no_record_names_a_folder_of_one_machine(path):
     assert not re.search(r"(?<![\w:/.~-])/(home|root|mnt|srv|work|tmp|Users)/", path.read_text(encoding="utf-8"))
 
@@ -38,6 +40,19 @@ def test_the_small_penn_treebank_run_is_the_presets_and_reached_its_goal():
     assert record["environment"]["commit"] and not record["environment"]["commit"].endswith("+")
     assert min(asdict(preset.model)[f"dropout_{where}"] for where in ("input", "embedding", "weight")) > 0
     assert preset.training.ar_weight > 0 < preset.training.tar_weight and preset.training.variable_windows
+
+
+def test_the_run_that_figures_show_is_the_toy_preset_with_the_weights_of_its_best_epoch():
+    record, preset = read("toy/record"), PRESETS["toy"]
+    corpus = load_corpus("toy")
+    assert record["status"] == "finished" and record["corpus"]["floor"] == corpus.floor
+    assert TrainConfig(**record["training"]) == preset.training
+    assert ModelConfig(**record["model"]) == replace(preset.model, vocab_size=len(corpus.vocabulary))
+    assert record["environment"]["commit"] and not record["environment"]["commit"].endswith("+")
+    model, _ = load_best(RUNS / "toy", corpus)
+    assert math.exp(evaluate(model, corpus.test)) == pytest.approx(record["final_perplexity"]["test"], rel=1e-5)
+    best = min(record["epochs"], key=lambda epoch: epoch["valid_loss"])
+    assert best["epoch"] == record["best_epoch"] and any(epoch["averaging_began"] for epoch in record["epochs"])
 
 
 def test_zarembas_small_model_comes_within_2_of_its_published_perplexities():
