@@ -3,6 +3,7 @@
 import os
 import random
 
+import browsing
 import hypothesis
 import numpy as np
 import pytest
@@ -24,3 +25,38 @@ def same_random_numbers():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium; the test is skipped, or fails, where there is none."""
+    with browsing.chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of the built book."""
+    with browsing.served(browsing.SITE) as own:
+        yield own
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open a page; what it asked of other hosts and what went wrong is held against it at the end."""
+    opened, complaints = [], []
+
+    def open_page(name, width=1200, scheme="light", **settings):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
+        page.set_default_timeout(browsing.WAIT)
+        opened.append(page)
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        complaints.append(browsing.watch(page, (address,)))
+        page.goto(address + name, wait_until="load")
+        return page
+
+    yield open_page
+    for page in opened:
+        page.close()
+    assert [line for lines in complaints for line in lines] == []

@@ -17,6 +17,7 @@ go = pytest.importorskip("plotly.graph_objects")
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
+from explorables import assert_close_trees, promised_errors  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -64,32 +65,6 @@ def packed_waves():
 
 
 # ---- packing ----
-
-
-def assert_close_trees(got, wanted, entry_errors, path=()):
-    if isinstance(wanted, dict):
-        assert got.keys() == wanted.keys(), path
-        for key in wanted:
-            assert_close_trees(got[key], wanted[key], entry_errors, (*path, key))
-    elif isinstance(wanted, np.ndarray):
-        got = np.asarray(got, dtype=float)
-        absolute, relative = entry_errors.get(path, (0, 1e-6))  # what does not vary is written to seven digits
-        np.testing.assert_allclose(got, wanted, rtol=relative, atol=absolute, err_msg=str(path))
-    elif isinstance(wanted, list):
-        assert len(got) == len(wanted), path
-        for n, item in enumerate(wanted):
-            assert_close_trees(got[n], item, entry_errors, (*path, n))
-    else:
-        assert got == wanted, path
-
-
-def promised_errors(packed):
-    """What the packing's table in its docstring promises of each entry: (absolute, relative)."""
-    promise = {}
-    for entry in packed["varying"]:
-        half_a_step = 0.5001 * entry.get("step", 0)
-        promise[tuple(entry["path"])] = (half_a_step, 6.1e-8 if entry["kind"] == "float" else 0)
-    return promise
 
 
 def test_page_shows_what_the_function_returns_at_every_grid_point(packed_waves):

@@ -46,6 +46,7 @@ function explorable(root) {
     wanted = true;
     try {
       await loadPlotly(spec.plotly);
+      plot.style.height = `${plot.dataset.height}px`;
       plot.hidden = false;
       root.querySelector(".explorable-still").hidden = true;
       await draw();
@@ -195,6 +196,8 @@ function makeControls(root, controls, position, moved) {
     panel.querySelector("input, select").focus(); // the button hides itself: focus must not fall back to the page
   });
   panel.append(reset);
+  for (const control of panel.querySelectorAll("input, select, button")) // or JupyterLab takes the arrow keys for its cells
+    control.dataset.lmSuppressShortcuts = "true";
   panel.hidden = false;
   return shows;
 }

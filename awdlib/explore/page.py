@@ -30,7 +30,7 @@ _PAGE = """\
 <figure class="explorable" data-id="{id}" aria-label="{name}">
 {title}{look}<div class="explorable-controls" hidden></div>
 <img class="explorable-still" src="data:image/png;base64,{still}" alt="{alt}">
-<div class="explorable-plot" role="img" aria-label="{alt}" style="height:{height}px" hidden></div>
+<div class="explorable-plot" role="img" aria-label="{alt}" data-height="{height}" hidden></div>
 <p class="explorable-readout" aria-live="polite"></p>
 <p class="explorable-note">{note}</p>
 <style>{css}</style>
@@ -106,7 +106,8 @@ def render(data: str, *, title: str, look_for: str, alt: str, still: str, height
         title, look_for: what stands above; ``""`` for nothing.
         alt: the text alternative where the controls stand at first.
         still: base64 of a PNG.
-        height: of the plot, in CSS pixels; kept free before it is drawn.
+        height: of the plot, in CSS pixels. The script gives it to the plot: where none runs, what hides the empty plot may
+            be taken away too, and nothing must be left of it but the still picture.
 
     Example:
         >>> from awdlib.explore.page import render

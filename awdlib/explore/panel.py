@@ -6,6 +6,7 @@ Results go into HTML widgets: capturing output (``with output:``) leaks into oth
 from __future__ import annotations
 
 import html
+import time
 from typing import TYPE_CHECKING, Any
 
 from awdlib.explore.controls import Control
@@ -37,6 +38,7 @@ class Panel:
         import ipywidgets
 
         self._kit = ipywidgets
+        self._told = 0.0  # when the page last heard of progress
         self.inputs = {name: self._input(control) for name, control in laboratory.controls.items()}
         self.run = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.stop = ipywidgets.Button(description="Cancel", icon="stop", disabled=True)
@@ -77,16 +79,18 @@ class Panel:
     def begin(self) -> None:
         """A run begins: Run is locked, Cancel is free, the bar is empty."""
         self.run.disabled, self.stop.disabled = True, False
+        self._told = 0.0
         self.bar.value, self.bar.layout.visibility, self.status.value = 0.0, "visible", "Working …"
 
     def progress(self, item: Progress) -> None:
-        """Move the bar; not for every hundredth of a hundredth, each being a message to the browser.
+        """Move the bar and show the message, at most ten times a second: each is a message to the browser.
 
         Args:
             item: how far the run is; beyond [0, 1] it counts as the nearest end.
         """
         done = min(max(float(item.fraction), 0.0), 1.0)
-        if int(100 * done) != int(100 * self.bar.value) or done == 1.0:
+        if done == 1.0 or time.monotonic() - self._told > 0.1:
+            self._told = time.monotonic()
             self.bar.value = done
             self.status.value = html.escape(item.message)
 

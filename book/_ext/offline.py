@@ -3,11 +3,14 @@
 - MathJax comes from the package ``sphinx-mathjax-offline``, its one script and its fonts;
 - plotly.js comes from the installed plotly package, once for the site, and pages that hold an explorable say in a
   ``<meta name="plotly-source">`` where it lies (the explorable loads it when it is about to be seen);
+- the style and the script that every explorable brings along, since a notebook's cell must stand alone, are taken out
+  of its HTML here and kept in one file each for the site;
 - each reference of the bibliography can be linked to from Markdown: ``[text](bibliography.md#key)``.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.metadata import distribution
 from importlib.util import find_spec
@@ -17,9 +20,21 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from awdlib.explore.page import asset
+
 PLOTLY = "plotly/plotly.min.js"
 MATHJAX = "mathjax"
 BIBLIOGRAPHY = "book/bibliography"
+STYLE, SCRIPT = "explorable/explorable.css", "explorable/explorable.js"
+EXPLORABLE = re.compile(r'<figure class="explorable".*?</figure>', re.DOTALL)
+START = """(() => {
+%s
+for (const root of document.querySelectorAll(".explorable")) startExplorable(root.dataset.id);
+})();
+"""
+BROUGHT_ALONG = re.compile(
+    r"\n<style>.*?</style>|\n<script>.*?</script>", re.DOTALL
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -46,10 +61,18 @@ def finish_page(
         ' role="list" class="citation', ' class="citation'
     )
     if 'class="explorable"' in body:
-        address = context["pathto"](f"_static/{PLOTLY}", resource=True)
+        context["body"] = EXPLORABLE.sub(
+            lambda found: BROUGHT_ALONG.sub("", found[0]), context["body"]
+        )
+        plotly, style, script = (
+            context["pathto"](f"_static/{name}", resource=True)
+            for name in (PLOTLY, STYLE, SCRIPT)
+        )
         context["metatags"] = (
             context.get("metatags", "")
-            + f'\n<meta name="plotly-source" content="{address}" />'
+            + f'\n<meta name="plotly-source" content="{plotly}" />'
+            + f'\n<link rel="stylesheet" href="{style}" />'
+            + f'\n<script defer src="{script}"></script>'
         )
 
 
@@ -64,7 +87,7 @@ def name_references(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 
 def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
-    """Copy MathJax and plotly.js from their packages into the site."""
+    """Copy MathJax and plotly.js from their packages into the site, and what explorables share from ours."""
     if problem is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
@@ -76,6 +99,11 @@ def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
     shutil.copy(source / "tex-mml-chtml.js", static / MATHJAX)
     (static / PLOTLY).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(plotly_script(), static / PLOTLY)
+    (static / STYLE).parent.mkdir(parents=True, exist_ok=True)
+    (static / STYLE).write_text(asset("explorable.css"), encoding="utf-8")
+    (static / SCRIPT).write_text(
+        START % asset("explorable.js"), encoding="utf-8"
+    )
 
 
 def mathjax_folder() -> Path:

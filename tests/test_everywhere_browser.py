@@ -1,0 +1,215 @@
+"""Explorables and labs outside the book's server: a file on disk, no scripts, no plotly, nbconvert, JupyterLab.
+
+Where a page has no plotly.js of its own the explorable asks a public address for one, known by its hash; here the
+installed copy is handed over in its place, so that the hash is checked as well.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from html import unescape
+
+import nbformat
+import pytest
+from browsing import INTERACTIVE, ROOT, SITE, WAIT, draw, draw_all, settle, specifications
+
+from awdlib.explore import page as explore_page
+
+pytestmark = pytest.mark.browser
+
+CHAPTERS = sorted({(ROOT / name).with_suffix(".ipynb") for name in INTERACTIVE})
+
+
+def new_page(browser, **settings):
+    page = browser.new_page(viewport={"width": 1200, "height": 900}, **settings)
+    page.set_default_timeout(WAIT)
+    return page
+
+
+def hand_over_plotly(page):
+    """Answer for the public address, and for nobody else beyond this machine."""
+    from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+    if get_plotlyjs_version() != explore_page.PLOTLY_VERSION:
+        pytest.skip(f"plotly.js {get_plotlyjs_version()} is installed, the page pins {explore_page.PLOTLY_VERSION}")
+    script = {"content_type": "text/javascript", "headers": {"Access-Control-Allow-Origin": "*"}}
+    page.route("https://**", lambda route: route.abort())
+    page.route(explore_page.PLOTLY["source"], lambda route: route.fulfill(body=get_plotlyjs(), **script))
+
+
+# ---- the book without a server, without scripts, without plotly ----
+
+
+@pytest.mark.parametrize("name", INTERACTIVE)
+def test_book_works_from_a_file_on_disk(browser, name):
+    page = new_page(browser)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((SITE / name).as_uri())
+    roots = draw_all(page)
+    assert len(roots) == len(specifications(name))
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    page.close()
+
+
+@pytest.mark.parametrize("name", INTERACTIVE)
+def test_still_picture_stands_where_scripts_do_not_run(browser, address, name):
+    page = new_page(browser, java_script_enabled=False)
+    page.goto(address + name)
+    pictures = page.locator(".explorable-still")
+    assert pictures.count() == len(specifications(name))
+    for number in range(pictures.count()):
+        assert pictures.nth(number).is_visible() and unescape(pictures.nth(number).get_attribute("alt"))
+        assert page.locator(".explorable-note").nth(number).is_visible()
+    page.close()
+
+
+def test_without_plotly_the_picture_stays_and_says_why(browser, address):
+    page = new_page(browser)
+    page.route("**/plotly.min.js", lambda route: route.abort())
+    page.goto(address + INTERACTIVE[0])
+    root = page.locator(".explorable").first
+    root.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.explorable').dataset.failed")
+    assert root.locator(".explorable-still").is_visible()
+    assert "could not be loaded" in root.locator(".explorable-note").inner_text()
+    page.close()
+
+
+# ---- nbconvert ----
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_explorables_live_in_nbconverts_html(browser, tmp_path, chapter):
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output-dir", tmp_path, chapter]
+    subprocess.run(command, check=True, capture_output=True)
+    page = new_page(browser)
+    hand_over_plotly(page)
+    page.goto((tmp_path / f"{chapter.stem}.html").as_uri())
+    root = draw(page, 0)
+    assert page.locator(".explorable").count() == len(specifications(f"book/{chapter.stem}.html"))
+    before = root.locator(".explorable-readout").inner_text()
+    control = root.locator(".explorable-controls [data-name]").last
+    control.focus()
+    control.press("End" if control.get_attribute("type") == "range" else "ArrowDown")
+    settle(page)
+    assert root.locator(".explorable-readout").inner_text() != before
+    page.close()
+
+
+# ---- JupyterLab ----
+
+EXPLORABLE = """\
+from awdlib.explore import Progress, explorable, lab, slider, steps
+from awdlib.figures.dropout_masks import average_figure
+
+explorable(average_figure, title="Average", p=slider(0.1, 0.5, 0.4, 0.5), steps=steps([2, 5], 2))"""
+
+LAB = """\
+from dataclasses import replace
+from awdlib.corpora import load_corpus
+from awdlib.model import ModelConfig
+from awdlib.training import EpochRecord, TrainConfig, start, train
+
+corpus = load_corpus("toy")
+settings = ModelConfig(vocab_size=len(corpus.vocabulary), embedding_size=8, hidden_size=8, num_layers=1)
+
+def work(epochs):
+    if epochs == 0:
+        return (yield "nothing was trained")
+    training = start(settings, TrainConfig(epochs=epochs))
+    for step in train(training, corpus):
+        yield Progress((training.epoch - 1) / epochs, f"epoch {step.epoch}")
+    yield f"trained for {epochs} epochs"
+
+lab(work, title="Train", chapter="dropout-masks", epochs=steps([0, 1, 1000], 0))"""
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """A notebook with an explorable and a lab, run and stored as the chapters are: nobody trusts it yet."""
+    from nbclient import NotebookClient
+
+    folder = tmp_path_factory.mktemp("jupyter")
+    cells = [nbformat.v4.new_code_cell(source) for source in (EXPLORABLE, LAB)]
+    stored = nbformat.v4.new_notebook(cells=cells)
+    stored.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    NotebookClient(stored, timeout=120).execute()
+    stored.metadata.pop("widgets", None)
+    nbformat.write(stored, folder / "figures.ipynb")
+    return folder / "figures.ipynb"
+
+
+@pytest.fixture(scope="module")
+def jupyterlab(notebook):
+    """A JupyterLab of its own in the notebook's folder; its address with the token."""
+    folder = notebook.parent
+    places = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    settings = ["--allow-root", "--no-browser", "--ServerApp.port=0", "--ServerApp.token=known", "--LabApp.news_url="]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *settings, f"--ServerApp.root_dir={folder}"],
+        env=os.environ | places | {"HOME": str(folder)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        said = iter(process.stderr.readline, "")
+        found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in said)), None)
+        rest = threading.Thread(target=process.stderr.read, daemon=True)  # or its pipe fills up, and it waits
+        rest.start()
+        try:
+            yield found[0]
+        finally:
+            process.terminate()
+            rest.join()
+
+
+def open_notebook(browser, jupyterlab, notebook):
+    page = new_page(browser)
+    hand_over_plotly(page)
+    page.goto(f"{jupyterlab}lab/tree/{notebook.name}?token=known&reset")
+    page.wait_for_selector(".jp-Notebook .explorable", state="attached")
+    return page
+
+
+@pytest.mark.slow
+def test_in_jupyterlab_an_untrusted_notebook_shows_the_still_picture_and_no_gap(browser, jupyterlab, notebook):
+    page = open_notebook(browser, jupyterlab, notebook)
+    root = page.locator(".explorable")
+    still = root.locator(".explorable-still")
+    still.wait_for(state="visible")
+    assert root.locator("script").count() == 0, "JupyterLab took out no script: is the notebook trusted?"
+    assert "still picture" in root.locator(".explorable-note").inner_text()
+    assert root.locator(".explorable-plot").bounding_box()["height"] < 5
+    page.close()
+
+
+@pytest.mark.slow
+def test_in_jupyterlab_the_explorable_moves_and_the_lab_runs_and_is_cancelled(browser, jupyterlab, notebook):
+    page = open_notebook(browser, jupyterlab, notebook)
+    page.get_by_text("(ipykernel) | Idle").wait_for()  # before that, running all cells only empties them
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.locator(".jupyter-widgets").get_by_text("nothing was trained").wait_for()
+    root = draw(page, 0)
+    before = root.locator(".explorable-readout").inner_text()
+    root.locator("[data-name=steps]").press("ArrowRight")
+    settle(page)
+    assert root.locator(".explorable-readout").inner_text() != before
+
+    run = page.locator("button.jupyter-button", has_text="Run")
+    run.scroll_into_view_if_needed()
+    slider = page.get_by_role("slider").last
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")  # a thousand epochs
+    run.click()
+    page.get_by_text("epoch 2", exact=True).wait_for()
+    assert run.is_disabled()
+    page.locator("button.jupyter-button", has_text="Cancel").click()
+    page.get_by_text("Cancelled.", exact=True).wait_for()
+    assert page.get_by_text("trained for").count() == 0
+
+    slider.press("ArrowLeft")  # one epoch
+    run.click()
+    page.get_by_text("trained for 1 epochs", exact=True).wait_for()
+    page.close()
