@@ -115,28 +115,36 @@ def test_training_is_what_functions_assume():
         assert (function(torch.ones(shape), 0.9) == 0).any()
 
 
-#: p, and how many of the 65,536 equally likely numbers mean a zero: the nearest count, and never all of them
-COUNTS = {
-    0.0: 0, 2**-18: 0, 1e-4: 7, 0.25: 16_384, 0.5: 32_768, 0.7: 45_875, 0.9999: 65_529, 1 - 2**-16: 65_535,
-    1 - 2**-53: 65_535,
-}  # fmt: skip
+#: p, and how many of the 65,536 equally likely numbers mean a zero: the nearest count
+COUNTS = {0.0: 0, 2**-18: 0, 1e-4: 7, 0.25: 16_384, 0.5: 32_768, 0.7: 45_875, 0.9: 58_982}
 
 
 @pytest.mark.parametrize("p", COUNTS)
 def test_of_all_numbers_that_can_be_drawn_a_share_of_p_means_a_zero(p, monkeypatch):
     """Each number once: no sample, and so no tolerance but the one in the promise, 2**-17 of p."""
     every = torch.arange(-(2**15), 2**15).to(torch.int16)
-    monkeypatch.setattr(dropout, "_sixteen_bits", lambda shape, *_: every.view(shape))
+    monkeypatch.setattr(dropout, "_random_numbers", lambda bits, shape, *_: every.view(shape))
     mask = keep_mask((2**16,), p, dtype=torch.float64)
     zeros = (mask == 0).sum().item()
     assert zeros == COUNTS[p] and mask[zeros:].eq(1 / (1 - p)).all()
-    assert abs(zeros / 2**16 - p) <= (2**-17 if p < 1 - 2**-16 else 2**-16)
+    assert abs(zeros / 2**16 - p) <= 2**-17
+
+
+@pytest.mark.parametrize("p", [0.9000001, 0.95, 0.999, 0.9999, 1 - 2**-20, 1 - 2**-32, 1 - 2**-53])
+def test_where_few_are_kept_the_nearest_of_two_to_the_32_counts_is_dropped_and_never_all(p, monkeypatch):
+    """Of the numbers around the border, exactly those below the count mean a zero, so that p is kept to 2**-33."""
+    count = min(round(p * 2**32), 2**32 - 1)
+    near = torch.arange(count - 5, min(count + 5, 2**32)) - 2**31
+    monkeypatch.setattr(dropout, "_random_numbers", lambda bits, shape, *_: near.to(torch.int32) if bits == 32 else 0)
+    mask = keep_mask((len(near),), p, dtype=torch.float64)
+    assert mask.tolist() == [0.0] * 5 + [1 / (1 - p)] * (len(near) - 5)
+    assert abs(count / 2**32 - p) <= (2**-33 if p < 1 - 2**-32 else 2**-32)
 
 
 def strays_at_most(n, p):
     """How far the number of zeros among n entries strays from n p: Bernstein, with a chance of 1e-9 for a sound mask.
 
-    Sixteen bits an entry keep p to within 2**-17, which counts as well.
+    Sixteen bits an entry keep p to within 2**-17, which counts as well; more bits, where there are, keep it closer.
     """
     exponent = math.log(2e9)
     return n * 2**-17 + math.sqrt(2 * n * p * (1 - p) * exponent) + 2 * exponent / 3

@@ -11,7 +11,6 @@ import sys
 import threading
 from html import unescape
 
-import nbformat
 import pytest
 from browsing import INTERACTIVE, ROOT, SITE, WAIT, draw, draw_all, settle, specifications
 
@@ -130,6 +129,7 @@ lab(work, title="Train", chapter="dropout-masks", epochs=steps([0, 1, 1000], 0))
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
     """A notebook with an explorable and a lab, run and stored as the chapters are: nobody trusts it yet."""
+    import nbformat
     from nbclient import NotebookClient
 
     folder = tmp_path_factory.mktemp("jupyter")

@@ -1,5 +1,7 @@
 """Which arithmetic runs where, what stays in single precision, and that nothing of it outlives the update."""
 
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -214,3 +216,18 @@ def test_auto_is_what_it_stands_for(has, monkeypatch):
     monkeypatch.setattr(precision, "has_bf16", lambda device: has)
     assert train_in("auto").equal(train_in("bf16" if has else "fp32"))
     assert not train_in("bf16").equal(train_in("fp32"))
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch has no newer switches yet")
+@pytest.mark.parametrize("name", AUTOCAST)
+def test_torchs_newer_switches_stay_as_somebody_has_set_them(name):
+    code = f"""
+import torch
+from awdlib.precision import tensor_float
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+with tensor_float({name!r}):
+    print(torch.backends.cuda.matmul.fp32_precision)
+print(torch.backends.cuda.matmul.fp32_precision)
+"""  # in a Python of its own: no way leads back from these switches to the older ones
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tf32", "tf32"]

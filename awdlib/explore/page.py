@@ -106,8 +106,8 @@ def render(data: str, *, title: str, look_for: str, alt: str, still: str, height
         title, look_for: what stands above; ``""`` for nothing.
         alt: the text alternative where the controls stand at first.
         still: base64 of a PNG.
-        height: of the plot, in CSS pixels. The script gives it to the plot: where none runs, what hides the empty plot may
-            be taken away too, and nothing must be left of it but the still picture.
+        height: of the plot, in CSS pixels. The script gives it to the plot: where none runs, what hides the empty one
+            may be taken away too, and nothing must be left of it but the still picture.
 
     Example:
         >>> from awdlib.explore.page import render
