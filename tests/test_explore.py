@@ -194,11 +194,11 @@ def test_unknown_kind_of_trace_needs_a_picture_of_its_own():
         ),
         (
             lambda: explorable(waves, limit_mb=0.01, frequency=slider(1, 9, 1, 1)),
-            r"weighs 0\.\d\d MB, the limit is 0.01 MB: give 'frequency' at most \d values in place of 9, or show less",
+            r"weighs 0\.\d\d MB of 0.01 allowed: give 'frequency' at most \d values in place of 9, or show less",
         ),
         (
             lambda: explorable(waves, limit_mb=0.01, wide=switch(True)),
-            r"weighs 0\.\d\d MB, the limit is 0.01 MB: leave a control out, or show less$",
+            r"weighs 0\.\d\d MB of 0.01 allowed: leave a control out, or show less$",
         ),
     ],
 )

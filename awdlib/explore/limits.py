@@ -64,17 +64,15 @@ def require_light(data: str, controls: Mapping[str, Control], limit_mb: float) -
     Example:
         >>> from awdlib.explore.controls import slider
         >>> from awdlib.explore.limits import require_light
-        >>> require_light("x" * 2_000_000, {"p": slider(0, 1, 0.1, 0.5)}, limit_mb=1)
+        >>> require_light("x" * 2_000_000, {"p": slider(0, 1, 0.1, 0.5)}, limit_mb=1.5)
         Traceback (most recent call last):
             ...
-        ValueError: the explorable weighs 2.00 MB, the limit is 1 MB: give 'p' at most 5 values in place of 11, or show less
+        ValueError: the explorable weighs 2.00 MB of 1.5 allowed: give 'p' at most 8 values in place of 11, or show less
     """
     megabytes = len(data) / 1e6
     if megabytes > limit_mb:
         remedy = coarser(controls, limit_mb / megabytes)
-        raise ValueError(
-            f"the explorable weighs {megabytes:.2f} MB, the limit is {limit_mb:g} MB: {remedy}, or show less"
-        )
+        raise ValueError(f"the explorable weighs {megabytes:.2f} MB of {limit_mb:g} allowed: {remedy}, or show less")
 
 
 def coarser(controls: Mapping[str, Control], share: float) -> str:
