@@ -205,8 +205,12 @@ def test_a_locked_mask_loses_its_cells_at_once_and_for_good():
     assert (alive[:, 1:] == alive[:, 1:2]).all() and 0 < alive[:, 1].sum() < 24
 
 
+def test_what_has_been_lost_once_stays_lost():
+    ratio = np.array([[1.0, 0.5, 0.49, 2.0], [0.4, 1.0, 1.0, 1.0]])
+    assert recurrent_masks.remembers(ratio).tolist() == [[True, True, False, False], [False] * 4]
+
+
 def test_the_weights_are_dropped_once():
-    """Under weight drop each step is the same function of the state: the last 29 steps begin anew from the second."""
     first, second = recurrent_masks.hold("weight", 0.5, seed=5), recurrent_masks.hold("weight", 0.5, seed=6)
     assert not torch.equal(first.abs(), second.abs())
     decay = (first[1:] / first[:-1]).numpy()
