@@ -181,6 +181,7 @@ function element(tag, attributes, ...children) {
 
 function makeControls(root, controls, position, moved) {
   const panel = root.querySelector(".explorable-controls");
+  panel.classList.toggle("explorable-pairs", controls.length === 4);
   const shows = controls.map((control, n) => {
     const make = { slider: makeSlider, choice: makeChoice, switch: makeSwitch }[control.kind];
     const [node, show] = make(control, `${root.dataset.id}-${n}`, (at) => { position[n] = at; moved(); });

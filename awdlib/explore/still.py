@@ -17,7 +17,7 @@ import numpy as np
 from awdlib.figures import style
 
 DPI, PIXELS_WIDE, COLOURS = 100, 760, 48
-LEFT, WIDE, LOW, TALL = 0.10, 0.86, 0.16, 0.74  # plotly's paper, in parts of the picture
+MARGINS = {"l": 76, "r": 30, "t": 34, "b": 56}  #: in pixels, at the least; what is written must find its place there
 _DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "x": "x", "cross": "+", "triangle-up": "^"}
 
@@ -93,15 +93,16 @@ def draw(tree: dict[str, Any], height: int) -> Any:
     with style.use_style(), rc_context({"font.size": 9.5}):
         figure = Figure(figsize=(PIXELS_WIDE / DPI, height / DPI), layout="none")  # type: ignore[arg-type]  # its stubs forget "none"
         layout, panels = tree["layout"], {}
+        paper = _paper(layout.get("margin", {}), height)
         for number, trace in enumerate(tree["data"]):
             key = (trace.get("xaxis", "x"), trace.get("yaxis", "y"))
             if key not in panels:
-                panels[key] = _panel(figure, layout, *key)
+                panels[key] = _panel(figure, paper, layout, *key)
             _DRAW.get(trace.get("type", "scatter"), _refuse)(panels[key], trace, style.CYCLE[number % 6])
         for (x, y), axes in panels.items():
             _dress(axes, layout.get(_axis(x), {}), layout.get(_axis(y), {}))
         for note in layout.get("annotations", []):
-            _annotate(figure, panels, note)
+            _annotate(figure, paper, panels, note)
         figure.text(0.01, 0.98, _text(layout.get("title")), va="top", fontweight="bold")
         return figure
 
@@ -116,11 +117,20 @@ def _text(title: Any) -> str:
     return re.sub(r"<[^>]+>", "", text).replace("$", r"\$")
 
 
-def _panel(figure: Any, layout: dict[str, Any], x: str, y: str) -> Any:
-    """Axes where plotly's domains put them, inside the margins."""
+def _paper(margin: dict[str, Any], height: int) -> Any:
+    """Plotly's paper, where its panels and annotations lie, as a box in parts of the picture."""
+    from matplotlib.transforms import Bbox
+
+    left, right, top, bottom = (max(MARGINS[side], margin.get(side) or 0) for side in "lrtb")
+    return Bbox([[left / PIXELS_WIDE, bottom / height], [1 - right / PIXELS_WIDE, 1 - top / height]])
+
+
+def _panel(figure: Any, paper: Any, layout: dict[str, Any], x: str, y: str) -> Any:
+    """Axes where plotly's domains put them on the paper."""
     left, right = layout.get(_axis(x), {}).get("domain", [0, 1])
     low, high = layout.get(_axis(y), {}).get("domain", [0, 1])
-    return figure.add_axes((LEFT + WIDE * left, LOW + TALL * low, WIDE * (right - left), TALL * (high - low)))
+    x0, y0 = paper.x0 + paper.width * left, paper.y0 + paper.height * low
+    return figure.add_axes((x0, y0, paper.width * (right - left), paper.height * (high - low)))
 
 
 def _scatter(axes: Any, trace: dict[str, Any], default: str) -> None:
@@ -170,7 +180,7 @@ def _heatmap(axes: Any, trace: dict[str, Any], default: str) -> None:
     z = np.asarray(trace["z"], dtype=float)
     x, y = _edges(trace.get("x"), z.shape[1]), _edges(trace.get("y"), z.shape[0])
     colours = style.colormap(trace.get("colorscale") if isinstance(trace.get("colorscale"), list) else None)
-    gap = dict(edgecolors=style.PAPER, linewidth=0.6) if z.size <= 2500 else {}
+    gap = dict(edgecolors=style.PAPER, linewidth=0.6) if z.size <= 2500 and trace.get("xgap", 1) else {}
     axes.pcolormesh(x, y, z, cmap=colours, vmin=trace.get("zmin"), vmax=trace.get("zmax"), **gap)
     axes.grid(False)
     for centres, setter in ((trace.get("x"), axes.set_xticks), (trace.get("y"), axes.set_yticks)):
@@ -202,6 +212,14 @@ def _dress(axes: Any, x: dict[str, Any], y: dict[str, Any]) -> None:
     for name, axis in (("x", x), ("y", y)):
         setting = partial(_set, axes, name)
         setting("label", _text(axis.get("title")))
+        edge = {"x": "bottom", "y": "right" if axis.get("side") == "right" else "left"}[name]
+        for side in {"x": ("bottom", "top"), "y": ("left", "right")}[name]:
+            axes.spines[side].set_visible(side == edge and axis.get("showline") is not False)
+        if edge == "right":
+            axes.yaxis.tick_right()
+            axes.yaxis.set_label_position("right")
+        if axis.get("showgrid") is False:
+            axes.grid(False, axis=name)
         log = axis.get("type") == "log"
         if log:
             setting("scale", "log")
@@ -221,22 +239,33 @@ def _set(axes: Any, name: str, what: str, *values: Any, **options: Any) -> None:
     getattr(axes, f"set_{name}{what}")(*values, **options)
 
 
-def _annotate(figure: Any, panels: dict[tuple[str, str], Any], note: dict[str, Any]) -> None:
-    """Text at data or paper coordinates, with the alignment that plotly would choose."""
+def _annotate(figure: Any, paper: Any, panels: dict[tuple[str, str], Any], note: dict[str, Any]) -> None:
+    """Text at data, panel or paper coordinates, with the alignment that plotly would choose."""
+    from matplotlib.transforms import blended_transform_factory
+
     across, up = str(note.get("xref", "x")), str(note.get("yref", "y"))
     axes = panels.get((across.split()[0], up.split()[0])) or next(iter(panels.values()))
-    x, y, where = note.get("x", 0.5), note.get("y", 0.5), axes.transData
-    if across == up == "paper":
-        where, x, y = figure.transFigure, LEFT + WIDE * x, LOW + TALL * y
-    elif "paper" in (across, up) or "domain" in across + up:
-        where = axes.transAxes
-    axes.text(
-        x,
-        y,
-        _text(note.get("text")),
-        transform=where,
+    for (x_name, y_name), panel in panels.items():  # data of one axis, the paper or the panel for the other
+        if across.split()[0] == x_name or up.split()[0] == y_name:
+            axes = panel
+    x, y = note.get("x", 0.5), note.get("y", 0.5)
+    x = paper.x0 + paper.width * x if across == "paper" else x
+    y = paper.y0 + paper.height * y if up == "paper" else y
+    horizontal, vertical = (
+        figure.transFigure if ref == "paper" else axes.transAxes if "domain" in ref else axes.transData
+        for ref in (across, up)
+    )
+    text = str(note.get("text", ""))
+    axes.annotate(
+        _text(text),
+        (x, y),
+        (0.72 * note.get("xshift", 0), 0.72 * note.get("yshift", 0)),  # of a picture of 100 pixels an inch, in points
+        xycoords=blended_transform_factory(horizontal, vertical),
+        textcoords="offset points",
         fontsize=8.5,
+        fontweight="bold" if text.startswith("<b>") else "normal",
         color=_opaque(note.get("font", {}).get("color", style.INK)),
         ha={"left": "left", "right": "right"}.get(str(note.get("xanchor")), "center"),
         va={"top": "top", "bottom": "bottom"}.get(str(note.get("yanchor")), "center"),
+        annotation_clip=False,
     )
