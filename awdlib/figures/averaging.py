@@ -119,7 +119,7 @@ def averaging_figure(lr: float, noise: float, start: int) -> go.Figure:
     Example:
         >>> from awdlib.figures.averaging import averaging_figure
         >>> averaging_figure(lr=0.4, noise=0.0, start=20).layout.meta["alt"].partition("runs, ")[2]
-        "the iterate's loss is 0.006; that of the average, begun at step 20, is 0.14, 23 times more."
+        "the iterate's loss is 0.006; that of the average, begun at step 20, is 0.14, 23 times higher."
     """
     require.whole_number("start", start, 0, STEPS - 1)
     descent = descend(lr, noise, start)
@@ -207,7 +207,7 @@ def _apart(iterate: float, average: float, gap: float = 0.6) -> tuple[float, flo
 
 def _sentence(lr: float, noise: float, start: int, iterate: float, average: float) -> str:
     ratio = max(iterate, average) / min(iterate, average)
-    than = "less" if average < iterate else "more"
+    than = "lower" if average < iterate else "higher"
     return (
         f"After {STEPS} steps at learning rate {lr:g} with gradient noise {noise:g}, in the mean of {RUNS} runs, the "
         f"iterate's loss is {_written(iterate)}; that of the average, begun at step {start}, is {_written(average)}, "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from awdlib.cache import CacheConfig, TargetProbabilities, cache_probabilities
 from awdlib.corpora import EOS
-from awdlib.figures.style import MUTED, colour, describe
+from awdlib.figures.style import MUTED, PAPER, colour, describe
 from awdlib.figures.trained import toy_run
 
 OPENING = "today conrad repairs sarah but conrad never sees".split()  #: of the passage, a sentence of the test text
@@ -155,8 +155,10 @@ def _dumbbells(alone: np.ndarray, mixed: np.ndarray) -> list[dict[str, Any]]:
     rows = np.arange(len(alone), dtype=float)
     gaps = np.full_like(alone, np.nan)
     axes = {"hoverinfo": "skip", "xaxis": "x", "yaxis": "y"}
-    ring = {"color": MUTED, "size": 8, "symbol": "circle-open", "line": {"width": 1.5}}
-    traces = [{"x": alone, "y": rows, "mode": "markers", "marker": ring} | axes]
+    traces = [
+        {"x": alone, "y": rows, "mode": "markers", "marker": {"color": ink, "size": size}} | axes
+        for ink, size in ((MUTED, 9), (PAPER, 6))  # a ring, which the still picture draws as well
+    ]
     for role, chosen in (("without", mixed < alone), ("with", mixed >= alone)):
         x = np.column_stack([alone, mixed, gaps])
         x[~chosen] = np.nan
@@ -216,10 +218,11 @@ def _notes(perplexities: list[list[float]], p_cache: float) -> list[dict[str, An
 def _sentence(flatness: float, weight: float, window: int, words: list[str], gains: np.ndarray, ppl: Any) -> str:
     """The text alternative; ``gains`` in decades."""
     most = int(gains.argmax())
+    times = 10 ** gains[most]
     (alone, mixed), (alone_all, mixed_all) = ppl
     return (
         f"With θ = {flatness:g}, λ = {weight:g} and a window of {window} words, the sentence's perplexity goes from "
         f"{alone:.0f} to {mixed:.0f} and the whole test text's from {alone_all:.1f} to {mixed_all:.1f}. Of the "
         f"sentence's {len(words)} words {(gains >= 0).sum()} gain, most of them “{words[most]}”, which becomes "
-        f"{10 ** gains[most]:.3g} times as probable; none falls below {1 - weight:.2g} times what it was."
+        f"{times:,.{0 if times > 20 else 1}f} times as probable; none falls below {1 - weight:.2g} times what it was."
     )
