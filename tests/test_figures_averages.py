@@ -264,7 +264,7 @@ def naive_choice(prompt, temperature, top_k):
         logits = model(ids[:, None]).logits[-1, 0].double().numpy()
     order = np.argsort(-logits)
     before = np.exp(logits[order]) / np.exp(logits).sum()
-    after = np.where(np.arange(len(order)) < top_k, before ** (1 / temperature) if temperature else before**1e3, 0)
+    after = (before / before[0]) ** (1 / (temperature or 1e-3)) * (np.arange(len(order)) < top_k)
     return [corpus.vocabulary.words[number] for number in order], before, after / after.sum()
 
 
