@@ -106,7 +106,7 @@ def sampling_figure(prompt: str, temperature: float, top_k: int) -> go.Figure:
     words, before, after = choose(prompt, temperature, top_k)
     shown = [*(_written(word) for word in words[:SHOWN]), "all others"]
     bars_before, bars_after = (_gathered(p) for p in (before, after))
-    dropped = np.arange(SHOWN + 1) >= top_k if top_k <= SHOWN else np.append(np.zeros(SHOWN), top_k < len(words))
+    dropped = np.append(np.arange(SHOWN) >= top_k, top_k < len(words))
     rows = np.arange(SHOWN + 1)
     bar = {"type": "bar", "orientation": "h", "y": rows, "width": 0.72, "hoverinfo": "skip"}
     traces = [
