@@ -251,6 +251,10 @@ def _annotate(figure: Any, paper: Any, panels: dict[tuple[str, str], Any], note:
     x, y = note.get("x", 0.5), note.get("y", 0.5)
     x = paper.x0 + paper.width * x if across == "paper" else x
     y = paper.y0 + paper.height * y if up == "paper" else y
+    if across[0] == "x" and "domain" not in across and axes.get_xscale() == "log":
+        x = 10**x  # plotly counts in powers of ten there
+    if up[0] == "y" and "domain" not in up and axes.get_yscale() == "log":
+        y = 10**y
     horizontal, vertical = (
         figure.transFigure if ref == "paper" else axes.transAxes if "domain" in ref else axes.transData
         for ref in (across, up)
