@@ -295,7 +295,7 @@ def _dots(x: Any, y: Any, ink: str, size: float, symbol: str = "circle") -> Trac
 def _layout(epoch: int | None, checks: int, averaged: bool) -> dict[str, Any]:
     words = f"averaging begins<br><b>after epoch {epoch}</b>" if epoch else f"no trigger<br>in <b>{checks} epochs</b>"
     at = epoch or checks
-    side = "right" if at > 18 else "left"  # of the label, where its line stands
+    side = "right" if at > 27 else "left"  # of the label, where its line stands
     return {
         "height": 460, "margin": {"l": 48, "r": 8, "t": 28, "b": 46},
         "xaxis": {"range": [0, NOT_YET + 3], "showticklabels": False, "ticks": ""},
