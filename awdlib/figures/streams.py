@@ -174,7 +174,7 @@ def _words(found: Cut) -> list[Trace]:
     return [
         _heatmap(_middles(found), np.arange(rows + 2), lines, 10),
         _text([*np.repeat(_middles(found), rows), *spare], [*np.tile(_line_of(found, np.arange(rows)), batch), *spare],
-              [*words, *[""] * found.trimmed], INK, 11),
+              [*words, *[""] * found.trimmed], INK, 11 if batch < 5 else 10),
         _text(_middles(found), np.full(batch, -1.0 * (rows + 2) / 13), heads, MUTED, 11),
     ]  # fmt: skip
 
