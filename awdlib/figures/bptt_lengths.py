@@ -196,8 +196,8 @@ def _layout(lengths: WindowLengths, top: float) -> dict[str, Any]:
                    "ticktext": ["fixed", *(f"epoch {number + 1}" for number in range(EPOCHS))]},
         "annotations": [
             _note(f"■ base {base}: {1 - p:.0%}", 0, BLUE), _note(f"■ half, {base / 2:g}: {p:.0%}", 0.42, ORANGE),
-            {"text": f"mean <b>{_shown(mean, 1)}</b>", "x": mean + shift, "y": top, "xanchor": side, "yanchor": "top",
-             "font": {"color": INK}},
+            {"text": f"mean <b>{_shown(mean, 1)}</b>", "x": mean + shift, "y": 0.97 * top, "xanchor": side,
+             "yanchor": "top", "font": {"color": INK}},
             {"text": f"mean <b>× {_shown(factor, 2)}</b>", "x": mean + 3, "y": factor - 0.05, "xref": "x2",
              "yref": "y2", "xanchor": "left", "yanchor": "top", "font": {"color": INK}},
         ],
