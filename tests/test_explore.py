@@ -52,6 +52,10 @@ def waves(frequency=1, wide=False, kind="sin"):
     return figure, f"{kind} with frequency {frequency}"
 
 
+def empty(**_):
+    return go.Figure(), "nothing"
+
+
 @pytest.fixture(scope="module")
 def packed_waves():
     return explorable(
@@ -116,6 +120,17 @@ def test_both_ways_in_which_plotly_writes_arrays_come_out_the_same():
     typed = {"dtype": "f8", "bdata": base64.b64encode(numbers.tobytes()).decode(), "shape": "3, 4"}
     for written in (typed, numbers, numbers.tolist(), tuple(map(tuple, numbers))):
         np.testing.assert_array_equal(packing.plain(written), numbers)
+
+
+@pytest.mark.parametrize(("values", "bits"), [(2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (256, 8)])
+def test_few_values_take_few_bits_and_come_back_exactly(values, bits):
+    rows = np.random.default_rng(values).integers(values, size=(3, 7, 299)).astype(float) / 7
+    rows[0].flat[:values] = np.arange(values) / 7
+    packed = packing.pack([{"z": row} for row in rows])
+    (entry,) = packed["varying"]
+    assert entry["bits"] == bits and len(base64.b64decode(entry["bytes"])) == -(-rows.size * bits // 8)
+    for number, row in enumerate(rows):
+        np.testing.assert_array_equal(packing.unpack(packed, number)["z"], row)
 
 
 def test_gaps_survive():
@@ -195,11 +210,20 @@ def test_unknown_kind_of_trace_needs_a_picture_of_its_own():
         (lambda: explorable(waves, frequency=3), r"frequency = 3 is no control: use slider\(\)"),
         (
             lambda: explorable(waves, frequency=slider(0, 400, 1, 0), wide=slider(0, 19, 1, 0)),
-            "8020 combinations of values, at most 4000 .* give 'frequency' fewer values than its 401",
+            r"8,020 combinations of values, about \d\d\.\d MB; the limits are 4,000 and 0.8 MB: "
+            r"give 'frequency' at most \d+ values in place of 401$",
+        ),
+        (
+            lambda: explorable(empty, a=slider(0, 400, 1, 0), b=slider(0, 300, 1, 0), c=slider(0, 99, 1, 0)),
+            "12,070,100 .* give 'a' fewer values than its 401, and so 'b', 'c'$",
         ),
         (
             lambda: explorable(waves, limit_mb=0.01, frequency=slider(1, 9, 1, 1)),
-            r"weighs 0\.\d\d MB, the limit is 0.01 MB: give 'frequency' fewer values than its 9",
+            r"weighs 0\.\d\d MB, the limit is 0.01 MB: give 'frequency' at most \d values in place of 9, or draw fewer",
+        ),
+        (
+            lambda: explorable(waves, limit_mb=0.01, wide=switch(True)),
+            r"weighs 0\.\d\d MB, the limit is 0.01 MB: leave a control out, or draw fewer points$",
         ),
     ],
 )

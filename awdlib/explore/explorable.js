@@ -107,7 +107,9 @@ function decoded(entry) {
   delete entry.bytes;
   if (entry.kind === "short") return new Uint16Array(bytes.buffer);
   if (entry.kind === "float") return new Float32Array(bytes.buffer);
-  return bytes;
+  if (entry.kind !== "table" || entry.bits === 8) return bytes;
+  const each = 8 / entry.bits, mask = 2 ** entry.bits - 1; // several codes to a byte, the first in the lowest bits
+  return Uint8Array.from({ length: bytes.length * each }, (_, n) => (bytes[Math.floor(n / each)] >> (entry.bits * (n % each))) & mask);
 }
 
 function number(entry, code) {

@@ -7,13 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from awdlib import _require as require
-from awdlib.explore import packing, page
+from awdlib.explore import limits, packing, page
 from awdlib.explore.controls import Control, checked, grid
 from awdlib.explore.still import still_png
 from awdlib.figures.style import plotly_template
 
-LIMIT_MB = 0.8  #: what an explorable's data may weigh unless told otherwise, in megabytes
-MAX_POINTS = 4000  #: combinations of values
 HEIGHT = 360  #: of a figure that names none, in CSS pixels
 
 FigureFunction = Callable[..., Any]
@@ -46,11 +44,11 @@ class Explorable:
         self.title, self.look_for = require.text("title", title), require.text("look_for", look_for)
         require.number("limit_mb", limit_mb, "(0, inf)")
         self.controls = checked(controls)
-        self.points = grid_within(self.controls)
+        limits.require_few(self.tree, self.controls, limit_mb)
+        self.points = grid(self.controls)
         self.packed = packing.pack([self.tree(**point) for point in self.points])
         self.data = page.script_safe(page.specification(self.controls, self.packed))
-        if len(self.data) > limit_mb * 1e6:
-            raise ValueError(_too_heavy(len(self.data) / 1e6, limit_mb, self.controls))
+        limits.require_light(self.data, self.controls, limit_mb)
 
     def tree(self, **values: Any) -> dict[str, Any]:
         """What the function draws for these values, as the page gets it, ``{"data", "layout", "alt"}``.
@@ -99,7 +97,8 @@ class Explorable:
 
 
 def explorable(
-    function: FigureFunction, *, title: str = "", look_for: str = "", still: Any = None, limit_mb: float = LIMIT_MB,
+    function: FigureFunction, *, title: str = "", look_for: str = "", still: Any = None,
+    limit_mb: float = limits.LIMIT_MB,
     **controls: Control,
 ) -> Explorable:  # fmt: skip
     """Make sliders for a pure function; the result displays itself as a cell's last line.
@@ -118,7 +117,8 @@ def explorable(
         **controls: one control a parameter, made by the functions of `awdlib.explore.controls`.
 
     Raises:
-        ValueError: something else than a control, no text alternative, too many combinations, too much data.
+        ValueError: something else than a control, no text alternative; or the grid is too large: then the message
+            says how many megabytes it weighs and which control to give fewer values.
 
     Example:
         In a notebook the last line draws the figure; elsewhere it is described.
@@ -180,40 +180,3 @@ def figure_tree(result: Any) -> dict[str, Any]:
         raise ValueError("the figure has no text alternative: return (figure, sentence) or use style.describe()")
     layout["template"] = plotly_template()
     return {"data": tree["data"], "layout": layout, "alt": alt}
-
-
-def grid_within(controls: dict[str, Control]) -> list[dict[str, Any]]:
-    """Every combination of values, as `awdlib.explore.controls.grid` lists them, if they are not too many.
-
-    Args:
-        controls: by name of the parameter.
-
-    Raises:
-        ValueError: more than `MAX_POINTS`.
-
-    Example:
-        >>> from awdlib.explore.controls import slider
-        >>> from awdlib.explore.figure import grid_within
-        >>> grid_within({"p": slider(0, 1, 0.01, 0.5), "seed": slider(1, 50, 1, 1)})
-        Traceback (most recent call last):
-            ...
-        ValueError: 5050 combinations of values, at most 4000 can be drawn: give 'p' fewer values than its 101
-    """
-    count = 1
-    for control in controls.values():
-        count *= len(control.values)
-    if count > MAX_POINTS:
-        raise ValueError(f"{count} combinations of values, at most {MAX_POINTS} can be drawn: {_coarser(controls)}")
-    return grid(controls)
-
-
-def _coarser(controls: dict[str, Control]) -> str:
-    if not controls:
-        return "draw fewer points"
-    name = max(controls, key=lambda name: len(controls[name].values))
-    return f"give {name!r} fewer values than its {len(controls[name].values)}"
-
-
-def _too_heavy(weight: float, limit: float, controls: dict[str, Control]) -> str:
-    remedy = f"{_coarser(controls)}, or draw fewer points"
-    return f"the explorable weighs {weight:.2f} MB, the limit is {limit:g} MB: {remedy}"

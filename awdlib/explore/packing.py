@@ -7,7 +7,7 @@ tree is written once, where they differ an entry ``{"path", "kind", …}`` says 
 kind      how the numbers are held                                                        error
 ========  ==============================================================================  ==================
 json      as they are (strings, short lists, parts of different shape)                    seven digits kept
-table     one byte each, naming one of at most 256 values                                 none
+table     1, 2, 4 or 8 bits each, naming one of at most 256 values (a mask takes 1 bit)     none
 byte      one byte each between the smallest and the largest (a heat map's ``z``)         1/508 of the range
 short     two bytes each, likewise                                                        1/131,068 of the range
 float     single precision, for positive numbers spread over more than three decades      6e-8 of the value
@@ -160,8 +160,10 @@ def _packed_arrays(stack: np.ndarray, path: list[str | int]) -> dict[str, Any]:
 def _quantised(values: np.ndarray, coarse: bool) -> dict[str, Any]:
     table = np.unique(values)  # not-a-number, if any, comes last and once
     if len(table) <= 256:
-        codes = np.searchsorted(table, values)
-        return {"kind": "table", "table": [None if np.isnan(v) else float(v) for v in table], **_bytes("table", codes)}
+        bits = next(bits for bits in (1, 2, 4, 8) if len(table) <= 2**bits)
+        codes = _crowd(np.searchsorted(table, values).astype(np.uint8).ravel(), bits)
+        known = [None if np.isnan(value) else float(value) for value in table]
+        return {"kind": "table", "table": known, "bits": bits, **_bytes("table", codes)}
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if not coarse and low > 0 and high / low > 1e3:
         return {"kind": "float", **_bytes("float", values)}
@@ -169,6 +171,18 @@ def _quantised(values: np.ndarray, coarse: bool) -> dict[str, Any]:
     step = (high - low) / top
     codes = np.where(np.isnan(values), top + 1, np.round((np.nan_to_num(values, nan=low) - low) / step))
     return {"kind": kind, "low": low, "step": step, **_bytes(kind, codes)}
+
+
+def _crowd(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Codes of that many bits, several to a byte, the first in the lowest bits."""
+    each = 8 // bits
+    whole = np.pad(codes, (0, -len(codes) % each)).reshape(-1, each)
+    return np.bitwise_or.reduce(whole << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+
+
+def _part(crowded: np.ndarray, bits: int) -> np.ndarray:
+    """What `_crowd` was given, and the zeros that filled the last byte."""
+    return (crowded[:, None] >> np.arange(0, 8, bits, dtype=np.uint8) & (2**bits - 1)).ravel()
 
 
 def _bytes(kind: str, codes: np.ndarray) -> dict[str, str]:
@@ -179,6 +193,7 @@ def _row(entry: dict[str, Any], point: int) -> Any:
     if entry["kind"] == "json":
         return entry["values"][entry["index"][point]]
     codes = np.frombuffer(base64.b64decode(entry["bytes"]), dtype=_DTYPES[entry["kind"]])
+    codes = _part(codes, entry["bits"]) if entry["kind"] == "table" else codes
     row = entry["index"][point] if entry["index"] else 0
     size = int(np.prod(entry["shape"]))
     codes = codes[row * size : (row + 1) * size].reshape(entry["shape"])
