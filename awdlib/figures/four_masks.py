@@ -202,8 +202,8 @@ def _shared(kind: str, dropped: Tensor) -> str:
         return f"for each of {windows()[2]:,} word types, the same in both sequences; {_gone(dropped)}"
     if kind == "locked":
         return (
-            f"for each feature of a sequence, which holds for all {SEQ_LEN} steps; {_stripes(dropped[0])} dropped in "
-            f"sequence 1, {_stripes(dropped[1])} in sequence 2"
+            f"for each feature of a sequence, which holds for all {SEQ_LEN} steps; it drops {_stripes(dropped[0])} of "
+            f"sequence 1 and {_stripes(dropped[1])} of sequence 2"
         )
     return (
         f"for each of {dropped.numel()} entries, shared by no other step and no other sequence; {share} of them are "
