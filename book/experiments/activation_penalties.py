@@ -3,10 +3,11 @@
     python book/experiments/activation_penalties.py      writes data/runs/activation-penalties.json
 
 Only the weights of the two penalties differ between the runs, and the seed is the same.
-The other settings are the preset's, but that averaging begins with epoch 33 where the
-trigger has not fired by then, so that every run ends averaged. One thread a run; finished
-runs are kept and skipped when the script is started again. Every run is read at its best
-validation epoch, the averaged weights where averaging had begun.
+The other settings are the preset's, but for when averaging begins: with the same epoch in
+every run, since a trigger that fires early in one of them would hide what the penalties
+do. One thread a run; finished runs are kept and skipped when the script is started again.
+Every run is read at its best validation epoch, with the averaged weights if averaging had
+begun by then.
 """
 
 import argparse
@@ -34,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "activation-penalties.json"
 ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 BETAS = (0.0, 0.5, 1.0, 2.0, 4.0)
-AVERAGE_FROM = 33  # where the trigger fires in the preset's own run
+AVERAGE_FROM = 33  # the epoch in which the preset's own run begins to average
+NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
 SENTENCES = 3  # of the validation text, from its beginning, whose trace is kept
 
 
@@ -44,13 +46,14 @@ def model_config(vocab_size: int) -> ModelConfig:
 
 
 def training_config(alpha: float, beta: float, epochs: int) -> TrainConfig:
-    """The toy preset's training but for the two weights, and averaged at the end."""
+    """The toy preset's training but for the two weights, and averaged by schedule."""
     return replace(
         PRESETS["toy"].training,
         ar_weight=alpha,
         tar_weight=beta,
         epochs=epochs,
         average_from=AVERAGE_FROM,
+        patience=NEVER,
     )
 
 
