@@ -158,7 +158,7 @@ def test_the_words_below_the_masks_say_what_is_drawn(p, seed):
     for picture, words in zip(drawn["embedding"], words_of_the_file(), strict=True):
         gone.update(word for word, row in zip(words, picture, strict=True) if not row.any())
     expected = [word if n == 1 else f"{word} ({n} times)" for word, n in gone.most_common()]
-    said = re.search(r"gone from this window are (.*)\. What", sentences["embedding"])
+    said = re.search(r"gone here: (.*)\. What", sentences["embedding"])
     assert (said[1].split(", ") if said else []) == expected and bool(said) == bool(gone)
     assert "1,105 word types" in sentences["embedding"]
 

@@ -38,7 +38,7 @@ KINDS = {
     "ordinary": Kind("ordinary dropout", "entry", "← time", "feature"),
     "locked": Kind("locked dropout", "feature", "← time", "feature"),
     "embedding": Kind("embedding dropout", "word type", "← words read", "feature"),
-    "weight": Kind("weight drop", "weight", "← rows, gate by gate", "hidden unit before"),
+    "weight": Kind("weight drop", "weight", "← rows, gate by gate", "hidden unit"),
 }
 
 
@@ -157,15 +157,14 @@ def _layout(kind: str, p: float) -> dict[str, Any]:
     else:
         ticks = [{"tickvals": [*range(SEQ_LEN)], "ticktext": words, "tickfont": {"size": 11}} for words in windows()[1]]
     name, unit = KINDS[kind].name, KINDS[kind].unit
-    always = ", at every step" if kind == "weight" else ""
     return {
         "height": 450, "margin": {"l": 74, "r": 8, "t": 54, "b": 58},
         "xaxis": x | {"domain": [0, 0.42]}, "xaxis2": x | {"domain": [0.58, 1]},
         "yaxis": y | ticks[0] | {"title": {"text": KINDS[kind].rows, "standoff": 4}},
         "yaxis2": y | ticks[1] | {"anchor": "x2"},
         "annotations": [
-            _note(f"<b>{_capital(name)}</b>: one decision per {unit}", 0, 1.075),
-            _note(f"sequence 1{always}", 0, 1.005), _note(f"sequence 2{always}", 0.58, 1.005),
+            _note(f"<b>{_capital(name)}</b>: one decision per {unit}", 0, 1.075) | {"xshift": -66},  # room on a phone
+            _note("sequence 1", 0, 1.005), _note("sequence 2: same" if kind == "weight" else "sequence 2", 0.58, 1.005),
             _note(f"■ kept, and multiplied by {1 / (1 - p):.2f}", 0, -0.155, ROLES["kept"]),
             _note("□ dropped", 1, -0.155, MUTED) | {"xanchor": "right"},
         ],
@@ -223,4 +222,4 @@ def _gone(dropped: Tensor) -> str:
     words = windows()[1]
     times = Counter(words[sequence][step] for sequence, step in rows.nonzero().tolist())
     names = [word if count == 1 else f"{word} ({count} times)" for word, count in times.most_common()]
-    return f"gone from this window are {', '.join(names)}" if names else "no word of this window is gone"
+    return f"gone here: {', '.join(names)}" if names else "none of these words is gone"
