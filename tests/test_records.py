@@ -158,3 +158,6 @@ def test_what_the_figure_of_activation_penalties_shows_holds():
     slow = {pair: run["mean_square_step"] / run["mean_square"] for pair, run in runs.items()}
     assert slow[0.0, betas[-1]] < slow[0.0, 0.0] / 2, "TAR slows; smaller is not what it asks for"
     assert slow[alphas[-1], 0.0] > slow[0.0, 0.0], "AR does not slow"
+    valid = {pair: run["valid_perplexity"] for pair, run in runs.items()}
+    hardest = valid.pop((alphas[-1], betas[-1]))
+    assert hardest > 1.1 * max(valid.values()), "too much of both costs perplexity"

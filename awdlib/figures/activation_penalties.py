@@ -19,7 +19,7 @@ from awdlib.penalties import activation_regularization, temporal_activation_regu
 
 UNITS = 24  #: of the trace, which are drawn; the penalties are of all
 TOP = 0.8  #: activations of this size and above are drawn in the darkest colours
-LOWEST, HIGHEST = 0.002, 0.4  #: ends of the axis of mean squares
+LOWEST, HIGHEST = 0.001, 0.4  #: ends of the axis of mean squares
 
 
 @cache
@@ -165,7 +165,7 @@ def _layout(annotations: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "yaxis": {
             "type": "log", "domain": [0, 0.42], "range": [*np.log10([LOWEST, HIGHEST])],
-            "tickvals": [0.003, 0.01, 0.03, 0.1, 0.3], "ticktext": ["0.003", "0.01", "0.03", "0.1", "0.3"],
+            "tickvals": [0.001, 0.01, 0.1], "ticktext": ["0.001", "0.01", "0.1"],
         },
         "xaxis2": bare | across | {"anchor": "y2"},
         "yaxis2": bare | {"domain": [0.63, 1], "anchor": "x2", "range": [UNITS - 0.5, -0.5]},
@@ -178,6 +178,6 @@ def _sentence(trace: Tensor, run: dict[str, Any]) -> str:
     return (
         f"Trained with α = {run['alpha']:g} and β = {run['beta']:g}, validation perplexity "
         f"{run['valid_perplexity']:.1f}: over these {len(trace)} words the mean square of the activations is "
-        f"{size:.3f} and of their steps {change:.3f}; over the whole validation text {run['mean_square']:.3f} and "
-        f"{run['mean_square_step']:.3f}."
+        f"{size:.3f} and that of their change from word to word {change:.3f}; over the whole validation text "
+        f"{run['mean_square']:.3f} and {run['mean_square_step']:.3f}."
     )
