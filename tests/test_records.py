@@ -1,5 +1,6 @@
 """The committed records: complete, of today's settings, and free of anything that names a machine's folders."""
 
+import importlib.util
 import json
 import math
 import re
@@ -8,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from awdlib.corpora import load_corpus
 from awdlib.evaluation import evaluate
@@ -22,6 +24,16 @@ RUNS = Path(__file__).resolve().parent.parent / "data" / "runs"
 
 def read(name):
     return json.loads((RUNS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def script(name):
+    """An experiment of the book as a module."""
+    specification = importlib.util.spec_from_file_location(
+        name, RUNS.parents[1] / "book" / "experiments" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("path", sorted(RUNS.rglob("*.json")), ids=lambda path: path.stem)
@@ -67,13 +79,7 @@ def test_zarembas_small_model_comes_within_2_of_its_published_perplexities():
 
 
 def test_the_experiment_of_dropout_masks_is_whole_and_of_todays_corpus_and_settings():
-    import importlib.util
-
-    script = RUNS.parents[1] / "book" / "experiments" / "dropout_masks.py"
-    specification = importlib.util.spec_from_file_location("experiment", script)
-    experiment = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(experiment)
-
+    experiment = script("dropout_masks")
     record, corpus = read("dropout-masks"), load_corpus("toy")
     assert record["floor"] == corpus.floor
     models = {arm: ModelConfig(**values) for arm, values in record["models"].items()}
@@ -115,3 +121,43 @@ def test_the_fast_way_reaches_what_the_plain_one_does_within_the_spread_of_seeds
     assert margin < 0.03 * plain, "else equal means would say nothing"
     for way, found in best.items():
         assert abs(statistics.mean(found) - plain) < margin, way
+
+
+def test_the_experiment_of_activation_penalties_is_whole_and_of_todays_corpus_and_settings():
+    experiment = script("activation_penalties")
+    record, corpus = read("activation-penalties"), load_corpus("toy")
+    assert record["floor"] == corpus.floor and record["environment"]["commit"]
+    assert not record["environment"]["commit"].endswith("+")
+    assert ModelConfig(**record["model"]) == experiment.model_config(len(corpus.vocabulary))
+    training = TrainConfig(**record["training"])
+    assert training == experiment.training_config(0.0, 0.0, PRESETS["toy"].training.epochs)
+    preset = PRESETS["toy"].training
+    same = replace(preset, ar_weight=0.0, tar_weight=0.0, average_from=training.average_from, patience=10**6)
+    assert training == same, "the preset's, but for the penalties, and averaged by schedule"
+    assert record["words"] == corpus.vocabulary.decode(experiment.passage(corpus))
+    assert record["words"] == corpus.vocabulary.decode(corpus.valid[: len(record["words"])])
+    assert record["words"].count("<eos>") == 3 and record["words"][-1] == "<eos>"
+    cells = [(run["alpha"], run["beta"]) for run in record["runs"]]
+    assert cells == [(alpha, beta) for alpha in record["alphas"] for beta in record["betas"]]
+    for run in record["runs"]:
+        shape = (len(record["words"]), record["model"]["embedding_size"])  # tied: the last layer's output
+        assert torch.tensor([[int(unit) for unit in word.split()] for word in run["trace"]]).shape == shape
+        assert record["floor"]["valid"] < run["valid_perplexity"] and run["averaging"]
+
+
+def test_what_the_figure_of_activation_penalties_shows_holds():
+    """Larger weights leave smaller and slower activations, at every setting of the other weight."""
+    runs = {(run["alpha"], run["beta"]): run for run in read("activation-penalties")["runs"]}
+    alphas, betas = (sorted({pair[axis] for pair in runs}) for axis in (0, 1))
+    for beta in betas:
+        sizes = [runs[alpha, beta]["mean_square"] for alpha in alphas]
+        assert sizes == sorted(sizes, reverse=True) and sizes[-1] < sizes[0] / 2
+    for alpha in alphas:
+        steps = [runs[alpha, beta]["mean_square_step"] for beta in betas]
+        assert steps == sorted(steps, reverse=True) and steps[-1] < steps[0] / 2
+    slow = {pair: run["mean_square_step"] / run["mean_square"] for pair, run in runs.items()}
+    assert slow[0.0, betas[-1]] < slow[0.0, 0.0] / 2, "TAR slows; smaller is not what it asks for"
+    assert slow[alphas[-1], 0.0] > slow[0.0, 0.0], "AR does not slow"
+    valid = {pair: run["valid_perplexity"] for pair, run in runs.items()}
+    hardest = valid.pop((alphas[-1], betas[-1]))
+    assert hardest > 1.1 * max(valid.values()), "too much of both costs perplexity"

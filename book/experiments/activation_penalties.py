@@ -1,0 +1,168 @@
+"""What AR and TAR do to the hidden trace of a trained model: the toy preset at each (alpha, beta) of a small grid.
+
+    python book/experiments/activation_penalties.py      writes data/runs/activation-penalties.json
+
+Only the weights of the two penalties differ between the runs, and the seed is the same.
+The other settings are the preset's, but for when averaging begins: with the same epoch in
+every run, since a trigger that fires early in one of them would hide what the penalties
+do. One thread a run; finished runs are kept and skipped when the script is started again.
+Every run is read at its best validation epoch, with the averaged weights if averaging had
+begun by then.
+"""
+
+import argparse
+import json
+import math
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from awdlib import checkpoints
+from awdlib.corpora import EOS, Corpus, load_corpus
+from awdlib.environment import describe_environment, now
+from awdlib.evaluation import evaluate
+from awdlib.model import LanguageModel, ModelConfig
+from awdlib.presets import PRESETS
+from awdlib.training import EpochRecord, TrainConfig, start, train
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "data" / "runs" / "activation-penalties.json"
+ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
+BETAS = (0.0, 0.5, 1.0, 2.0, 4.0)
+AVERAGE_FROM = 33  # the epoch in which the preset's own run begins to average
+NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
+SENTENCES = 3  # of the validation text, from its beginning, whose trace is kept
+
+
+def model_config(vocab_size: int) -> ModelConfig:
+    """The toy preset's model."""
+    return replace(PRESETS["toy"].model, vocab_size=vocab_size)
+
+
+def training_config(alpha: float, beta: float, epochs: int) -> TrainConfig:
+    """The toy preset's training but for the two weights, and averaged by schedule."""
+    return replace(
+        PRESETS["toy"].training,
+        ar_weight=alpha,
+        tar_weight=beta,
+        epochs=epochs,
+        average_from=AVERAGE_FROM,
+        patience=NEVER,
+    )
+
+
+def passage(corpus: Corpus) -> Tensor:
+    """The first sentences of the validation text, each with its <eos>."""
+    ends = (corpus.valid == corpus.vocabulary.ids[EOS]).nonzero().flatten()
+    return corpus.valid[: int(ends[SENTENCES - 1]) + 1]
+
+
+@torch.no_grad()
+def outputs(model: LanguageModel, tokens: Tensor) -> Tensor:
+    """(tokens, features): the last layer's output in evaluation, the text read in one go from a zero state."""
+    return model.eval()(tokens[:, None]).raw_output[:, 0].double()
+
+
+def run(alpha: float, beta: float, epochs: int) -> dict:
+    """One run, in a process of its own."""
+    torch.set_num_threads(1)
+    corpus = load_corpus("toy")
+    config = training_config(alpha, beta, epochs)
+    training = start(model_config(len(corpus.vocabulary)), config)
+    best, best_epoch, best_weights = math.inf, 0, {}
+    for record in train(training, corpus):
+        if isinstance(record, EpochRecord) and record.valid_loss < best:
+            best, best_epoch = record.valid_loss, record.epoch
+            averaging = record.averaging
+            with training.optimizer.averaged():
+                best_weights = {
+                    name: weight.clone()
+                    for name, weight in training.model.state_dict().items()
+                }
+    model = training.model
+    model.load_state_dict(best_weights)
+    text = outputs(model, corpus.valid)
+    trace = outputs(model, passage(corpus))
+    return {
+        "alpha": alpha,
+        "beta": beta,
+        "best_epoch": best_epoch,
+        "averaging": averaging,
+        "valid_perplexity": math.exp(evaluate(model, corpus.valid)),
+        "test_perplexity": math.exp(evaluate(model, corpus.test)),
+        "mean_square": text.square().mean().item(),
+        "mean_square_step": text.diff(dim=0).square().mean().item(),
+        # a line a word, its features in thousandths
+        "trace": [
+            " ".join(str(round(1000 * value)) for value in word)
+            for word in trace.tolist()
+        ],
+    }
+
+
+def main() -> int:
+    """Run every (alpha, beta) that the record does not hold yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--epochs", type=int, default=PRESETS["toy"].training.epochs
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # as the runs
+    corpus = load_corpus("toy")
+    settings = {
+        "command": f"python book/experiments/activation_penalties.py --epochs {options.epochs}",
+        "corpus": corpus.name,
+        "floor": corpus.floor,
+        "model": asdict(model_config(len(corpus.vocabulary))),
+        "training": asdict(training_config(0.0, 0.0, options.epochs)),
+        "alphas": list(ALPHAS),
+        "betas": list(BETAS),
+        "words": corpus.vocabulary.decode(passage(corpus)),
+    }
+    record = _begun(options.out, settings) or settings | {
+        "date": now(),
+        "environment": describe_environment(),
+        "runs": [],
+    }
+    done = {(one["alpha"], one["beta"]) for one in record["runs"]}
+    cells = [
+        (alpha, beta)
+        for alpha in ALPHAS
+        for beta in BETAS
+        if (alpha, beta) not in done
+    ]
+    with ProcessPoolExecutor(
+        options.jobs, mp_context=get_context("spawn")
+    ) as pool:
+        runs = [pool.submit(run, *cell, options.epochs) for cell in cells]
+        for finished in tqdm(as_completed(runs), total=len(runs), unit="run"):
+            record["runs"].append(finished.result())
+            record["runs"].sort(key=lambda one: (one["alpha"], one["beta"]))
+            checkpoints.write_json(options.out, record)
+    for one in record["runs"]:
+        print(
+            f"alpha {one['alpha']:<4g} beta {one['beta']:<4g} mean square {one['mean_square']:.4f}, of steps "
+            f"{one['mean_square_step']:.4f}, validation perplexity {one['valid_perplexity']:.2f}"
+        )
+    return 0
+
+
+def _begun(path: Path, settings: dict) -> dict | None:
+    """What an interrupted start of the same experiment left behind."""
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    same = all(record.get(name) == value for name, value in settings.items())
+    return record if same else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
