@@ -290,7 +290,8 @@ def test_traces_and_penalties_are_those_of_the_record_computed_by_hand(alpha, be
     assert alt(figure) == (
         f"Trained with α = {alpha:g} and β = {beta:g}, validation perplexity {run['valid_perplexity']:.1f}: over these "
         f"26 words the mean square of the activations is {size.mean():.3f} and that of their change from word to word "
-        f"{change.mean():.3f}; over the whole validation text {run['mean_square']:.3f} and {run['mean_square_step']:.3f}."
+        f"{change.mean():.3f}; over the whole validation text {run['mean_square']:.3f} and "
+        f"{run['mean_square_step']:.3f}."
     )
 
 
