@@ -1,7 +1,7 @@
 """Explorables and labs outside the book's server: a file on disk, no scripts, no plotly, nbconvert, JupyterLab.
 
 Where a page has no plotly.js of its own the explorable asks a public address for one, known by its hash; here the
-installed copy is handed over in its place, so that the hash is checked as well.
+book's copy is handed over in its place, so that the hash is checked as well.
 """
 
 import os
@@ -28,14 +28,11 @@ def new_page(browser, **settings):
 
 
 def hand_over_plotly(page):
-    """Answer for the public address, and for nobody else beyond this machine."""
-    from plotly.offline import get_plotlyjs, get_plotlyjs_version
-
-    if get_plotlyjs_version() != explore_page.PLOTLY_VERSION:
-        pytest.skip(f"plotly.js {get_plotlyjs_version()} is installed, the page pins {explore_page.PLOTLY_VERSION}")
-    script = {"content_type": "text/javascript", "headers": {"Access-Control-Allow-Origin": "*"}}
+    """Answer for the public address of the cartesian bundle, and for nobody else beyond this machine."""
+    script = (ROOT / "book" / "_static_assets" / "plotly" / "plotly-cartesian.min.js").read_bytes()
+    how = {"content_type": "text/javascript", "headers": {"Access-Control-Allow-Origin": "*"}}
     page.route("https://**", lambda route: route.abort())
-    page.route(explore_page.PLOTLY["source"], lambda route: route.fulfill(body=get_plotlyjs(), **script))
+    page.route(explore_page.PLOTLY["cartesian"]["source"], lambda route: route.fulfill(body=script, **how))
 
 
 # ---- the book without a server, without scripts, without plotly ----
@@ -67,7 +64,7 @@ def test_still_picture_stands_where_scripts_do_not_run(browser, address, name):
 
 def test_without_plotly_the_picture_stays_and_says_why(browser, address):
     page = new_page(browser)
-    page.route("**/plotly.min.js", lambda route: route.abort())
+    page.route("**/plotly*.min.js", lambda route: route.abort())
     page.goto(address + INTERACTIVE[0])
     root = page.locator(".explorable").first
     root.scroll_into_view_if_needed()
@@ -212,4 +209,33 @@ def test_in_jupyterlab_the_explorable_moves_and_the_lab_runs_and_is_cancelled(br
     slider.press("ArrowLeft")  # one epoch
     run.click()
     page.get_by_text("trained for 1 epochs", exact=True).wait_for()
+    page.close()
+
+
+# ---- plotly's two bundles ----
+
+
+def test_cartesian_bundle_draws_all_that_it_is_asked_to(visit):
+    page = visit(INTERACTIVE[0])
+    draw(page, 0)
+    assert explore_page.CARTESIAN <= set(page.evaluate("Object.keys(Plotly.PlotSchema.get().traces)"))
+
+
+def test_figure_that_needs_the_whole_of_plotly_gets_it_beside_one_that_does_not(browser, address, tmp_path):
+    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
+
+    from awdlib.explore import show_figure
+
+    figures = [go.Figure(go.Scatter(y=[1, 2])), go.Figure(go.Carpet(a=[1, 2], b=[1, 2], x=[[1, 2], [3, 4]]))]
+    shown = [show_figure(figure, alt="a figure", still=Figure()).html for figure in figures]
+    metas = [
+        f'<meta name="plotly-{bundle}" content="{address}_static/plotly/{name}.min.js">'
+        for bundle, name in (("cartesian", "plotly-cartesian"), ("full", "plotly"))
+    ]
+    (tmp_path / "page.html").write_text("\n".join(["<!doctype html>", *metas, *shown]), encoding="utf-8")
+    page = new_page(browser)
+    page.goto((tmp_path / "page.html").as_uri())
+    draw_all(page)
+    assert page.locator(".explorable .carpetlayer path").count() > 0
     page.close()

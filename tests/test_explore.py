@@ -1,6 +1,7 @@
 """Explorables hold what their function returns, labs run, cancel and fail in the open, and source is shown as it is."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -137,7 +138,7 @@ def test_html_has_a_text_alternative_a_picture_and_no_address_but_the_pinned_one
     assert 'alt="sin with frequency 2"' in html
     picture = base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', html)[1])
     assert Image.open(io.BytesIO(picture)).width == 760
-    assert set(re.findall(r"https?://[^\"' ]+", html)) == {page.PLOTLY["source"]}
+    assert set(re.findall(r"https?://[^\"' ]+", html)) == {page.PLOTLY["cartesian"]["source"]}
     assert "sin with frequency 2" in repr(packed_waves)
 
 
@@ -207,15 +208,33 @@ def test_bad_input_names_value_limit_and_remedy(make, message):
         make()
 
 
+def integrity(script):
+    return f"sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}"
+
+
 def test_pinned_plotly_is_the_installed_one():
     from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
     if get_plotlyjs_version() != page.PLOTLY_VERSION:
         pytest.skip(f"plotly.js {get_plotlyjs_version()} is installed, the page pins {page.PLOTLY_VERSION}")
-    import hashlib
+    assert page.PLOTLY["full"]["integrity"] == integrity(get_plotlyjs().encode())
 
-    digest = base64.b64encode(hashlib.sha256(get_plotlyjs().encode()).digest()).decode()
-    assert page.PLOTLY["integrity"] == f"sha256-{digest}"
+
+def test_pinned_cartesian_bundle_is_the_one_that_the_book_brings_along():
+    script = (ROOT / "book" / "_static_assets" / "plotly" / "plotly-cartesian.min.js").read_bytes()
+    assert f"(cartesian - minified) v{page.PLOTLY_VERSION}".encode() in script[:200]
+    assert page.PLOTLY["cartesian"]["integrity"] == integrity(script)
+    for bundle in page.PLOTLY.values():
+        assert page.PLOTLY_VERSION in bundle["source"]
+
+
+def test_whole_plotly_is_asked_for_only_by_figures_that_need_it():
+    def shape(kind):
+        return go.Figure(go.Surface(z=[[0, 1], [1, 2]]) if kind == "solid" else go.Scatter(y=[0, 1])), "a shape"
+
+    for other, bundle in (("dotted line", "cartesian"), ("solid", "full")):
+        stored = json.loads(explorable(shape, kind=choice(["line", other], "line")).data)["plotly"]
+        assert stored == {"bundle": bundle, **page.PLOTLY[bundle]}
 
 
 # ---- colours ----

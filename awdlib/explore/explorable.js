@@ -13,15 +13,14 @@ function explorable(root) {
   const spec = JSON.parse(root.querySelector(".explorable-data").textContent);
   const plot = root.querySelector(".explorable-plot");
   const position = spec.controls.map((control) => control.default);
-  let dark = pageIsDark(root), wanted = false, queued = false, widgets = [];
+  let dark = pageIsDark(root), wanted = false, drawing = false, stale = false, widgets = [], plotly = null;
 
   const point = () => position.reduce((sum, at, n) => sum * spec.controls[n].values.length + at, 0);
 
   function draw() {
-    queued = false;
     const figure = figureAt(spec, point(), dark && !root.dataset.printing);
     describe(figure.alt);
-    return window.Plotly.react(plot, figure.data, figure.layout, {
+    return plotly.react(plot, figure.data, figure.layout, {
       displayModeBar: false, responsive: true, doubleClick: false, showTips: false,
     });
   }
@@ -37,15 +36,18 @@ function explorable(root) {
     const reset = root.querySelector(".explorable-reset");
     if (reset) reset.hidden = position.every((at, n) => at === spec.controls[n].default);
     if (!root.dataset.ready) return void describe(figureAt(spec, point(), false).alt);
-    if (!queued) requestAnimationFrame(draw);
-    queued = true;
+    stale = drawing;
+    if (drawing) return;
+    drawing = true; // at once; what moves before the next frame is drawn with it
+    draw();
+    requestAnimationFrame(() => { drawing = false; if (stale) redraw(); });
   }
 
   async function begin() {
     if (wanted) return;
     wanted = true;
     try {
-      await loadPlotly(spec.plotly);
+      plotly = await loadPlotly(spec.plotly);
       plot.style.height = `${plot.dataset.height}px`;
       plot.hidden = false;
       root.querySelector(".explorable-still").hidden = true;
@@ -153,21 +155,22 @@ function watchTheme(changed) {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 }
 
-/* ---- plotly.js: the page's, the site's, else the pinned copy on the CDN ---- */
+/* ---- plotly.js: the page's, the site's, else the pinned copy at its public address ---- */
 
-function loadPlotly(pinned) {
-  if (window.Plotly && window.Plotly.react) return Promise.resolve();
-  if (window.explorablePlotly) return window.explorablePlotly;
-  const own = document.querySelector('meta[name="plotly-source"]');
-  window.explorablePlotly = new Promise((resolve, reject) => {
+function loadPlotly({ bundle, source, integrity }) {
+  if (bundle === "cartesian" && window.Plotly && window.Plotly.react) return Promise.resolve(window.Plotly);
+  const known = (window.explorablePlotly = window.explorablePlotly || {});
+  if (known[bundle]) return known[bundle];
+  const own = document.querySelector(`meta[name="plotly-${bundle}"]`);
+  known[bundle] = new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = own ? own.content : pinned.source;
-    if (!own) { script.integrity = pinned.integrity; script.crossOrigin = "anonymous"; }
-    script.onload = () => (window.Plotly ? resolve() : reject(new Error("plotly.js did not start")));
-    script.onerror = () => { delete window.explorablePlotly; reject(new Error(`no ${script.src}`)); };
+    script.src = own ? own.content : source;
+    if (!own) { script.integrity = integrity; script.crossOrigin = "anonymous"; }
+    script.onload = () => (window.Plotly ? resolve(window.Plotly) : reject(new Error("plotly.js did not start")));
+    script.onerror = () => { delete known[bundle]; reject(new Error(`no ${script.src}`)); };
     document.head.appendChild(script);
   });
-  return window.explorablePlotly;
+  return known[bundle];
 }
 
 /* ---- controls ---- */

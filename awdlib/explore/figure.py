@@ -46,8 +46,9 @@ class Explorable:
         self.controls = checked(controls)
         limits.require_few(self.tree, self.controls, limit_mb)
         self.points = grid(self.controls)
-        self.packed = packing.pack([self.tree(**point) for point in self.points])
-        self.data = page.script_safe(page.specification(self.controls, self.packed))
+        trees = [self.tree(**point) for point in self.points]
+        self.packed = packing.pack(trees)
+        self.data = page.script_safe(page.specification(self.controls, self.packed, page.bundle_for(trees)))
         limits.require_light(self.data, self.controls, limit_mb)
 
     def tree(self, **values: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def gates_figure(forget_bias: float, pulse: float, recurrent: float) -> go.Figur
         recurrent: the weight from the hidden state to all gates and to the candidate.
 
     Returns:
-        a plotly figure: four strips from 0 (pale) to 1 (full colour), and the two states as lines.
+        a plotly figure of four strips from 0 (pale) to 1 (full colour), and the two states as lines.
 
     Raises:
         ValueError: an argument is not a finite number, or the pulse writes nothing positive into the cell.

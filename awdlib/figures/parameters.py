@@ -69,8 +69,8 @@ def parameters_figure(hidden_size: int, embedding_size: int, cell: str, tied: bo
         tied: whether the softmax uses the embedding's matrix. Then the last layer is as large as an embedding.
 
     Returns:
-        a plotly figure: a row for each part, a piece of its bar for each kind of parameters; pale, what a tied softmax
-        shares.
+        a plotly figure with a row for each part, a piece of its bar for each kind of parameters; what a tied softmax
+        shares is pale.
 
     Raises:
         ValueError: a size is not a positive whole number, an unknown cell, or tied is not True or False.

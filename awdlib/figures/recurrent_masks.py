@@ -92,8 +92,8 @@ def kept(way: str, p: float, state: str = "c and h", seed: int = SEED) -> np.nda
         seed: of weights, values and masks.
 
     Returns:
-        (CELLS, STEPS + 1) ratios: 1 is right, 0 is lost. The cells are sorted, those first that remember longest; see
-        `remembers`.
+        (CELLS, STEPS + 1) ratios, of which 1 is right and 0 is lost. The cells are sorted, those first that remember
+        longest; see `remembers`.
 
     Raises:
         ValueError: as `hold` says.

@@ -90,7 +90,7 @@ def stream_figure(batch_size: int, bptt: int, update: int) -> go.Figure:
         update: which update of the epoch, counted from 1.
 
     Returns:
-        a plotly figure: the strip above; below it the columns, time running down.
+        a plotly figure with the strip above; below it the columns, time running down.
 
     Raises:
         ValueError: see `cut`.

@@ -1,8 +1,9 @@
 """A Sphinx extension: the built book asks the network for nothing.
 
 - MathJax comes from the package ``sphinx-mathjax-offline``, its one script and its fonts;
-- plotly.js comes from the installed plotly package, once for the site, and pages that hold an explorable say in a
-  ``<meta name="plotly-source">`` where it lies (the explorable loads it when it is about to be seen);
+- plotly.js lies in the site in two bundles: the cartesian one among the book's own assets, since no Python package
+  brings it and it starts in half the time, and the whole from the installed plotly package. Pages that hold an
+  explorable say in a ``<meta name="plotly-…">`` where; it is loaded when a figure is about to be seen;
 - the style and the script that every explorable brings along, since a notebook's cell must stand alone, are taken out
   of its HTML here and kept in one file each for the site;
 - each reference of the bibliography can be linked to from Markdown: ``[text](bibliography.md#key)``.
@@ -22,7 +23,7 @@ from sphinx.environment import BuildEnvironment
 
 from awdlib.explore.page import asset
 
-PLOTLY = "plotly/plotly.min.js"
+CARTESIAN, FULL = "plotly/plotly-cartesian.min.js", "plotly/plotly.min.js"
 MATHJAX = "mathjax"
 BIBLIOGRAPHY = "book/bibliography"
 STYLE, SCRIPT = "explorable/explorable.css", "explorable/explorable.js"
@@ -64,13 +65,14 @@ def finish_page(
         context["body"] = EXPLORABLE.sub(
             lambda found: BROUGHT_ALONG.sub("", found[0]), context["body"]
         )
-        plotly, style, script = (
+        cartesian, full, style, script = (
             context["pathto"](f"_static/{name}", resource=True)
-            for name in (PLOTLY, STYLE, SCRIPT)
+            for name in (CARTESIAN, FULL, STYLE, SCRIPT)
         )
         context["metatags"] = (
             context.get("metatags", "")
-            + f'\n<meta name="plotly-source" content="{plotly}" />'
+            + f'\n<meta name="plotly-cartesian" content="{cartesian}" />'
+            + f'\n<meta name="plotly-full" content="{full}" />'
             + f'\n<link rel="stylesheet" href="{style}" />'
             + f'\n<script defer src="{script}"></script>'
         )
@@ -87,7 +89,7 @@ def name_references(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 
 def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
-    """Copy MathJax and plotly.js from their packages into the site, and what explorables share from ours."""
+    """Copy MathJax and the whole of plotly.js from their packages into the site, and what explorables share from ours."""
     if problem is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
@@ -97,8 +99,8 @@ def copy_scripts(app: Sphinx, problem: Exception | None) -> None:
         source / fonts, static / MATHJAX / fonts, dirs_exist_ok=True
     )
     shutil.copy(source / "tex-mml-chtml.js", static / MATHJAX)
-    (static / PLOTLY).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(plotly_script(), static / PLOTLY)
+    (static / FULL).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(plotly_script(), static / FULL)
     (static / STYLE).parent.mkdir(parents=True, exist_ok=True)
     (static / STYLE).write_text(asset("explorable.css"), encoding="utf-8")
     (static / SCRIPT).write_text(
