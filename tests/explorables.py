@@ -80,11 +80,20 @@ def shown(cell):
     return end if isinstance(end, ast.Call) and ast.unparse(end.func) == "explorable" else None
 
 
+def _defines(node):
+    if isinstance(node, ast.Assign):
+        try:
+            ast.literal_eval(node.value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+
+
 def declared(path: Path):
-    """The explorables of a notebook, in order, with no cell run: only imports and functions are read."""
+    """The explorables of a notebook, in order, with no cell run: only imports, functions and constants are read."""
     cells = code_cells(json.loads(path.read_text(encoding="utf-8")))
-    kinds = ast.Import | ast.ImportFrom | ast.FunctionDef
-    defining = [node for cell in cells for node in statements(cell) if isinstance(node, kinds)]
+    defining = [node for cell in cells for node in statements(cell) if _defines(node)]
     space = {}
     exec(compile(ast.Module(defining, []), path.name, "exec"), space)
     space["explorable"] = Declared
