@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ go = pytest.importorskip("plotly.graph_objects")
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
+import helpers  # noqa: E402
 from explorables import assert_close_trees, promised_errors  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -37,6 +39,7 @@ from awdlib.explore import (  # noqa: E402
 )
 from awdlib.explore.laboratory import COLAB  # noqa: E402
 from awdlib.figures import style  # noqa: E402
+from awdlib.training import start, train  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -349,6 +352,32 @@ def test_cancel_is_heard_while_the_model_trains():
     assert made.wait(30) and closed.is_set()
     assert made.panel.status.value == "Cancelled." and not made.panel.run.disabled
     assert made.result == "default" and made.values == {"n": 1}
+
+
+def test_cancel_is_heard_between_two_updates_of_a_real_training():
+    made_updates, go_on = threading.Event(), threading.Event()
+    updates = []
+
+    def retrain(epochs):
+        if epochs == 1:
+            yield "not trained"
+            return
+        training = start(helpers.MODEL, replace(helpers.CONFIG, epochs=epochs))
+        for step in train(training, helpers.corpus()):
+            updates.append(step)
+            yield Progress(training.epoch / epochs, "training")
+            if len(updates) == 5:
+                made_updates.set()
+                assert go_on.wait(30)
+
+    made = lab(retrain, epochs=steps([1, 10_000], 1))
+    made.panel.inputs["epochs"].value = 10_000
+    made.panel.run.click()
+    assert made_updates.wait(30)
+    made.panel.stop.click()
+    go_on.set()
+    assert made.wait(30) and made.panel.status.value == "Cancelled."
+    assert len(updates) == 6 and made.result == "not trained"  # the update under way, and none after it
 
 
 def test_second_run_does_not_start_while_one_is_under_way():

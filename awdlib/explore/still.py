@@ -7,6 +7,7 @@ with titles and annotations. For anything else ``explorable(still=…)`` takes a
 from __future__ import annotations
 
 import base64
+import html
 import io
 import re
 from functools import partial
@@ -114,7 +115,8 @@ def _axis(name: str) -> str:
 def _text(title: Any) -> str:
     text = title.get("text", "") if isinstance(title, dict) else title or ""
     text = re.sub(r"<br\s*/?>", "\n", str(text))
-    return re.sub(r"<[^>]+>", "", text).replace("$", r"\$")
+    text = re.sub(r"</?(b|i|em|span|sub|sup)( [^>]*)?>", "", text)  # plotly's tags; <eos> is a word
+    return html.unescape(text).replace("$", r"\$")
 
 
 def _paper(margin: dict[str, Any], height: int) -> Any:
@@ -141,14 +143,23 @@ def _scatter(axes: Any, trace: dict[str, Any], default: str) -> None:
     colour = _opaque(line.get("color") or (shade if isinstance(shade, str) else default))
     _fill(axes, trace, x, y, colour)
     if "lines" in mode and line.get("width") != 0:
-        axes.plot(x, y, _DASHES.get(line.get("dash"), "-"), color=colour, linewidth=line.get("width", 2))
+        steps = {"hv": "steps-post", "vh": "steps-pre", "hvh": "steps-mid"}.get(line.get("shape"), "default")
+        width = line.get("width", 2)
+        axes.plot(x, y, _DASHES.get(line.get("dash"), "-"), color=colour, linewidth=width, drawstyle=steps)
     if "markers" in mode:
         area = np.asarray(marker.get("size", 6)) ** 2 / 2
         how = {"c": shade, "cmap": style.colormap()} if isinstance(shade, np.ndarray) else {"color": colour}
         axes.scatter(x, y, s=area, marker=_MARKERS.get(marker.get("symbol"), "o"), zorder=3, **how)
     if "text" in mode:
-        for across, up, word in zip(x, y, trace.get("text", []), strict=False):
-            axes.text(across, up, _text(word), color=colour, fontsize=8, ha="center", va="bottom")
+        up, across = (trace.get("textposition") or "middle center").split()
+        where = {
+            "va": {"top": "bottom", "middle": "center", "bottom": "top"}[up],
+            "ha": {"left": "right", "center": "center", "right": "left"}[across],
+        }
+        font = trace.get("textfont", {})
+        ink, size = _opaque(font.get("color") or colour), 0.72 * (font.get("size") or 11)
+        for at, height, word in zip(x, y, trace.get("text", []), strict=False):
+            axes.text(at, height, _text(word), color=ink, fontsize=size, **where)
 
 
 def _fill(axes: Any, trace: dict[str, Any], x: Any, y: np.ndarray, colour: Any) -> None:
@@ -218,6 +229,9 @@ def _dress(axes: Any, x: dict[str, Any], y: dict[str, Any]) -> None:
         if edge == "right":
             axes.yaxis.tick_right()
             axes.yaxis.set_label_position("right")
+        if "tickfont" in axis or "tickangle" in axis:
+            size = 0.72 * axis.get("tickfont", {}).get("size", style.TEXT_SIZE)
+            axes.tick_params(axis=name, labelsize=size, labelrotation=-axis.get("tickangle", 0))
         if axis.get("showgrid") is False:
             axes.grid(False, axis=name)
         log = axis.get("type") == "log"
