@@ -93,7 +93,7 @@ def test_half_life_of_traces_made_by_hand():
 
 def test_a_memory_that_lasts_is_said_to():
     figure = gates.gates_figure(5, 1.0, 0.0)
-    assert figure.layout.annotations[0].text == "<b>half-life over 40 steps</b>" and np.isnan(figure.data[7].x[0])
+    assert figure.layout.annotations[0].text == "<b>half-life: more than 40 steps</b>" and np.isnan(figure.data[7].x[0])
     assert "in 40 steps the cell does not fall to half" in figure.layout.meta["alt"]
     assert figure.layout.meta["alt"].endswith("= 103.2.")  # log(1/2) / log(sigmoid(5))
     assert gates.half_life(gates.run_cell(3, 1.0, 0.0).cell) and not gates.half_life(gates.run_cell(3, 1.0, 1.0).cell)
@@ -105,7 +105,8 @@ def test_the_numbers_beside_the_gates_are_the_last_ones(setting):
     beside = {(note.text, note.font.color) for note in figure.layout.annotations}
     for trace, role in zip(figure.data[1:4], ("input", "forget", "output"), strict=True):
         assert (f"{np.asarray(trace.z)[0][-1]:.2f}", colour(role)) in beside
-    assert f"{np.asarray(figure.data[2].z)[0][-1]:.3f}" in figure.layout.meta["alt"]
+    gate = np.asarray(figure.data[2].z)[0][-1]
+    assert f"rests at {gate:.5f}" in figure.layout.meta["alt"] or f"ends at {gate:.3f}" in figure.layout.meta["alt"]
     assert f"{np.max(figure.data[4].y):.2f}" in figure.layout.meta["alt"]
 
 
@@ -320,7 +321,7 @@ def test_the_bars_are_the_formulas(hidden, embedding, cell, tied):
     figure = parameters.parameters_figure(hidden, embedding, cell, tied)
     shared, *traces = figure.data
     rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3}[cell], tied)
-    expected = {4: {"words": 10_000 * embedding}, 0: {"words": softmax, "biases": 10_000}}
+    expected = {4: {"word matrices": 10_000 * embedding}, 0: {"word matrices": softmax, "biases": 10_000}}
     names = ("input to hidden", "hidden to hidden", "biases")
     expected |= {3 - n: dict(zip(names, row, strict=True)) for n, row in enumerate(rows)}
     ends: dict = {}

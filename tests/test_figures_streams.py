@@ -263,6 +263,9 @@ def test_windows_know_whether_their_base_was_halved():
     windows = list(draw_windows(lengths, 20_000, torch.Generator().manual_seed(7)))[:-1]
     assert all(short == (end - begin < 52) for begin, end, short in windows)
     assert 0.2 < np.mean([short for *_, short in windows]) < 0.4
+    cut = WindowLengths(bptt=20, short_probability=0.3, spread=0.0, minimum=20)  # both bases give windows of 20 tokens
+    windows = list(draw_windows(cut, 20_000, torch.Generator().manual_seed(7)))
+    assert 0.25 < np.mean([short for *_, short in windows]) < 0.35
 
 
 @pytest.mark.parametrize("setting", LENGTHS)

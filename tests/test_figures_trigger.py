@@ -183,19 +183,22 @@ def test_map_has_both_rules_at_every_patience(rule, patience):
         (
             ("toy", "coded", 5, 0.0),
             "Averaging begins after epoch 32 (as coded, n = 5): its loss of {:.3f} nats is worse than {:.3f}, the best "
-            "of epochs 1 to 26. Without patience it would be epoch 6.",
+            "of epochs 1 to 26. As coded and without patience it would be epoch 6.",
         ),
         (
             ("toy", "printed", 5, 0.0),
             "Averaging begins after epoch 10 (as printed, n = 5): its loss of {:.3f} nats is worse than {:.3f}, the "
-            "best of epochs 5 to 9. Without patience it would be epoch 6.",
+            "best of epochs 5 to 9. As coded and without patience it would be epoch 6.",
         ),
         (
             ("toy", "printed", 1, 0.0),
             "Averaging begins after epoch 6 (as printed, n = 1): its loss of {:.3f} nats is worse than {:.3f}, the "
-            "loss of epoch 5. Without patience it would be epoch 6.",
+            "loss of epoch 5. As coded and without patience it would be epoch 6.",
         ),
-        (("toy", "coded", 9, 0.0), "No trigger in 32 epochs (as coded, n = 9). Without patience it would be epoch 6."),
+        (
+            ("toy", "coded", 9, 0.0),
+            "No trigger in 32 epochs (as coded, n = 9). As coded and without patience it would be epoch 6.",
+        ),
     ],
 )
 def test_sentence_and_label(setting, sentence):

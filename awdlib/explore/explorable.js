@@ -15,6 +15,11 @@ function explorable(root) {
   const position = spec.controls.map((control) => control.default);
   let dark = pageIsDark(root), wanted = false, drawing = false, stale = false, widgets = [], plotly = null;
 
+  // the sentence below the figure, in the room that the longest one needs: nothing below it jumps while a slider moves
+  const said = element("span", {}), readout = root.querySelector(".explorable-readout");
+  readout.replaceChildren(said);
+  readout.dataset.longest = sentences(spec).reduce((long, one) => (one.length > long.length ? one : long), "");
+
   const point = () => position.reduce((sum, at, n) => sum * spec.controls[n].values.length + at, 0);
 
   function draw() {
@@ -27,8 +32,7 @@ function explorable(root) {
 
   function describe(sentence) {
     plot.setAttribute("aria-label", sentence);
-    const readout = root.querySelector(".explorable-readout");
-    if (readout.textContent !== sentence) readout.textContent = sentence;
+    if (said.textContent !== sentence) said.textContent = sentence;
   }
 
   function redraw() {
@@ -92,6 +96,11 @@ function figureAt(spec, point, dark) {
     entry.path.slice(0, -1).reduce((node, key) => node[key], tree)[last] = unpackRow(entry, point);
   }
   return dark ? recoloured(tree, spec.dark) : tree;
+}
+
+function sentences(spec) {
+  const varying = spec.figure.varying.find((entry) => entry.path.join() === "alt");
+  return varying ? varying.values : [spec.figure.base.alt];
 }
 
 function unpackRow(entry, point) {

@@ -81,15 +81,21 @@ def draw_windows(lengths: WindowLengths, stop: int, generator: torch.Generator) 
         >>> list(draw_windows(fixed, 200, torch.Generator()))
         [(0, 70, False), (70, 140, False), (140, 200, False)]
     """
-    whole = replace(lengths, short_probability=0.0)
+    freely = replace(lengths, minimum=1)  # or both bases could be cut to the same shortest window
+    whole = replace(freely, short_probability=0.0)
     start = 0
     while start < stop:
-        twin = torch.Generator()
-        twin.set_state(generator.get_state())
-        length = lengths.draw(generator)
-        end = min(stop, start + length)
-        yield start, end, length != whole.draw(twin)  # the same noise on the whole base
+        drawn, undrawn = (_twin(generator) for _ in range(2))
+        is_short = freely.draw(drawn) != whole.draw(undrawn)  # the same noise, but on the whole base
+        end = min(stop, start + lengths.draw(generator))
+        yield start, end, is_short
         start = end
+
+
+def _twin(generator: torch.Generator) -> torch.Generator:
+    twin = torch.Generator()
+    twin.set_state(generator.get_state())
+    return twin
 
 
 def lengths_figure(bptt: int, short_probability: float, spread: float, minimum: int) -> go.Figure:
@@ -141,7 +147,7 @@ def _factors(lengths: WindowLengths, total: np.ndarray) -> list[Trace]:
     traces = [
         _line([0, LONGEST], [0, LONGEST / base], MUTED, 1),
         _line([low, high], [low / base, high / base], BLUE, 4),
-        _line([mean, mean, 0], [2, expected_factor(lengths), expected_factor(lengths)], INK, 1.25, dash="dot"),
+        _line([mean, mean, 0], [2.05, expected_factor(lengths), expected_factor(lengths)], INK, 1.25, dash="dot"),
         _dots([mean], [expected_factor(lengths)], INK, 10),
     ]
     return [trace | {"xaxis": "x2", "yaxis": "y2"} for trace in traces]
@@ -189,8 +195,8 @@ def _layout(lengths: WindowLengths, top: float) -> dict[str, Any]:
                    "tickvals": ticks, "ticktext": [f"{FROM + tick:,}" for tick in ticks]},
         "yaxis": {"domain": [0.68, 1], "range": [0, top], "title": {"text": "probability"},
                   "tickvals": [0, top / 2, top]},
-        "yaxis2": {"domain": [0.39, 0.63], "range": [0, 1.6], "title": {"text": "lr factor"},
-                   "tickvals": [0, 0.5, 1, 1.5]},
+        "yaxis2": {"domain": [0.39, 0.63], "range": [0, 2.05], "title": {"text": "learning rate ×"},
+                   "tickvals": [0, 0.5, 1, 1.5, 2]},
         "yaxis3": {"domain": [0, 0.19], "range": [EPOCHS + 0.6, -0.6], "showgrid": False, "ticks": "",
                    "showline": False, "tickvals": list(range(EPOCHS + 1)),
                    "ticktext": ["fixed", *(f"epoch {number + 1}" for number in range(EPOCHS))]},

@@ -193,7 +193,7 @@ def _layout(words: list[str]) -> dict[str, Any]:
                   "ticktext": words, "tickfont": {"size": 12}, "ticks": "", "showline": False},
         "xaxis2": {"range": [-REACH - 0.5, -0.5], "anchor": "y2", "tickvals": [-REACH, -50, -1],
                    "ticktext": [str(REACH), "50", "1"],
-                   "title": {"text": "words ago; blue where ‹eos› followed", "standoff": 4}},
+                   "title": {"text": "words ago, at most 100 shown; blue where ‹eos› followed", "standoff": 4}},
         "yaxis2": {"domain": [0, 0.15], "range": [0, 1.08], "anchor": "x2", "visible": False},
     }  # fmt: skip
 
@@ -223,6 +223,6 @@ def _sentence(flatness: float, weight: float, window: int, words: list[str], gai
     return (
         f"With θ = {flatness:g}, λ = {weight:g} and a window of {window} words, the sentence's perplexity goes from "
         f"{alone:.0f} to {mixed:.0f} and the whole test text's from {alone_all:.1f} to {mixed_all:.1f}. Of the "
-        f"sentence's {len(words)} words {(gains >= 0).sum()} gain, most of them “{words[most]}”, which becomes "
+        f"sentence's {len(words)} words {(gains >= 0).sum()} gain; “{words[most]}” gains most and becomes "
         f"{times:,.{0 if times > 20 else 1}f} times as probable; none falls below {1 - weight:.2g} times what it was."
     )

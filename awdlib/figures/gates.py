@@ -182,7 +182,7 @@ def _half_life_mark(cell: np.ndarray, remembered: float | None) -> tuple[list[di
         shared | {"x": [start, end, end], "y": [half, half, 0.86 * TOP], "mode": "lines", "line": line},
         shared | {"x": [end], "y": [half], "mode": "markers", "marker": {"color": INK, "size": 7}},
     ]
-    text = f"half-life over {AFTER} steps" if remembered is None else f"half-life {remembered:.1f} steps"
+    text = f"half-life: more than {AFTER} steps" if remembered is None else f"half-life {remembered:.1f} steps"
     label = {
         "text": f"<b>{text}</b>", "x": AFTER if remembered is None else end, "y": 0.87 * TOP, "xref": "x5",
         "yref": "y5", "xanchor": "left" if end < AFTER / 2 else "right", "yanchor": "bottom", "showarrow": False,
@@ -234,7 +234,7 @@ def _sentence(trace: Trace, forget_bias: float, recurrent: float, remembered: fl
     else:
         memory = f"the cell falls from {peak:.2f} to half of it in {remembered:.1f} steps"
     if recurrent == 0:
-        why = f"the forget gate rests at {gate:.3f}, and log(1/2) / log({gate:.3f}) = {np.log(0.5) / np.log(gate):.1f}"
+        why = f"the forget gate f rests at {gate:.5f}, and log(1/2) / log f = {np.log(0.5) / np.log(gate):.1f}"
     else:
         why = f"with the feedback the forget gate ends at {gate:.3f}"
     return f"Forget bias {forget_bias:g}, recurrent weight {recurrent:g}: {memory}; {why}."

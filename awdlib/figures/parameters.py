@@ -11,7 +11,7 @@ from awdlib.model import LanguageModel, ModelConfig
 KINDS = {
     "weight_ih": ("input to hidden", colour("input")),
     "weight_hh": ("hidden to hidden", colour("hidden")),
-    "words": ("words", colour("output")),
+    "words": ("word matrices", colour("output")),
     "bias": ("biases", MUTED),
 }
 """Kinds of parameters: words and colour. ``words`` are the matrices with a row for each word of the vocabulary."""

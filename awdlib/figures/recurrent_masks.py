@@ -250,7 +250,7 @@ def _titles(way: str, y: float, count: int, factor: float) -> list[dict[str, Any
 def _key(p: float, state: str) -> list[dict[str, Any]]:
     """What the colours mean, above the panels; and what the dotted line is, where there is room for it."""
     shared = {"y": 1.05, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False}
-    words = {"■ as it should be": (0, BLUE, "left"), "■ too large": (0.72, ORANGE, "center"),
+    words = {"■ as without dropout": (0, BLUE, "left"), "■ too large": (0.72, ORANGE, "center"),
              "□ lost": (1, MUTED, "right")}  # fmt: skip
     keys: list[dict[str, Any]] = [
         shared | {"text": text, "x": x, "xanchor": anchor, "font": {"color": ink}}

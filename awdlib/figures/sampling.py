@@ -156,7 +156,7 @@ def _notes(prompt: str, before: float, after: float, dropped: float) -> list[dic
         inside | {"y": 5.0, "text": "effective number of words", "font": {"color": MUTED}},
         inside | {"y": 6.2, "text": f"○ model {before:.1f}", "font": {"color": MUTED}},
         inside | {"y": 7.4, "text": f"<b>■ drawn from {after:.1f}</b>", "font": {"color": colour("kept")}},
-        inside | {"y": 9.0, "text": f"top-k drops {dropped:.1%}" if dropped else ""},
+        inside | {"y": 9.0, "text": f"top-k drops {dropped:.1%} of the model's" if dropped else ""},
     ]
 
 

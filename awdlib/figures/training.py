@@ -37,7 +37,7 @@ def history_figure(history: Sequence[EpochRecord], floor: float | None = None, t
             values = [getattr(record, f"{role}_perplexity") for record in history]
             axes.plot(numbers, values, color=colour(role))
             ends.append((values[-1], f"{role} {values[-1]:.0f}", colour(role)))
-        label_ends(axes, numbers[-1], ends)
+        label_ends(axes, numbers[-1], ends, apart=1.25)  # the picture is low
         if floor is not None:
             axes.axhline(floor, color=colour("floor"), linestyle="--")
             axes.text(numbers[0], floor, " floor", color=colour("floor"), va="bottom")

@@ -324,12 +324,12 @@ def _note(text: str, x: float, y: float, ink: str) -> dict[str, Any]:
 
 
 def _sentence(losses: list[float], epoch: int | None, patience: int, rule: str, plain: int | None) -> str:
-    beside = f"Without patience it would be epoch {plain}."
+    beside = f"As coded and without patience it would be epoch {plain}." if patience else ""
     if epoch is None:
-        return f"No trigger in {len(losses)} epochs (as {rule}, n = {patience}). {beside}"
+        return f"No trigger in {len(losses)} epochs (as {rule}, n = {patience}). {beside}".rstrip()
     level, span = levels(losses, patience, rule)[epoch - 1], compared(epoch, patience, rule)[0]
     which = f"the loss of epoch {span[0]}" if len(span) == 1 else f"the best of epochs {span[0]} to {span[-1]}"
     return (
         f"Averaging begins after epoch {epoch} (as {rule}, n = {patience}): its loss of {losses[epoch - 1]:.3f} nats "
-        f"is worse than {level:.3f}, {which}. {beside}"
+        f"is worse than {level:.3f}, {which}. {beside}".rstrip()
     )
