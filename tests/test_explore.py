@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import inspect
 import io
 import json
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,10 @@ def test_few_values_take_few_bits_and_come_back_exactly(values, bits):
         np.testing.assert_array_equal(packing.unpack(packed, number)["z"], row)
 
 
+def test_numpys_numbers_make_steps():
+    assert [(type(v), v) for v in steps(np.arange(2), 1).values] == [(int, 0), (int, 1)]
+
+
 def test_gaps_survive():
     column = np.linspace(0, 1, 600)
     column[7] = np.nan
@@ -119,9 +125,19 @@ def test_gaps_survive():
     assert np.isnan(packing.unpack(packed, 1)["y"]).nonzero()[0].tolist() == [7]
 
 
-def test_infinite_numbers_are_refused():
-    with pytest.raises(ValueError, match="data.y holds an infinite number.*use nan"):
-        packing.pack([{"data": {"y": np.r_[np.arange(20.0), np.inf]}}])
+@pytest.mark.parametrize(
+    ("trees", "path"),
+    [
+        ([{"data": {"y": np.r_[np.arange(20.0), np.inf]}}], "data.y"),
+        ([{"data": {"y": np.array([1.0, -np.inf])}}], "data.y"),  # so few are written out, not packed
+        ([{"data": [{"y": np.ones(3)}]}, {"data": [{"y": np.array([np.inf])}]}], "data.0.y"),
+        ([{"data": [{"y": np.ones(30)}]}, {"data": [{"y": np.full(20, np.inf)}]}], "data.0.y"),
+        ([{"a": 1}, {"b": [{"x": np.inf}]}], "b.0.x"),
+    ],
+)
+def test_infinite_numbers_are_refused(trees, path):
+    with pytest.raises(ValueError, match=f"^{re.escape(path)} holds an infinite number, .*: use nan for gaps$"):
+        packing.pack(trees)
 
 
 # ---- explorables ----
@@ -176,6 +192,85 @@ def test_unknown_kind_of_trace_needs_a_picture_of_its_own():
     assert "base64" in show_figure(figure, alt="a pie", still=Figure).html
 
 
+def two(a, b=1):
+    return go.Figure(), f"{a} and {b}"
+
+
+def text_of_two(a, b=1):
+    yield f"{a} and {b}"
+
+
+def never(a, b):
+    raise AssertionError("it was computed")
+
+
+A, MANY = slider(1, 3, 1, 1), slider(0, 400, 1, 0)
+
+
+@pytest.mark.parametrize("make", [explorable, lab])
+@pytest.mark.parametrize(
+    ("function", "names", "message"),
+    [
+        (never, ["a", "aa"], "'aa' is no parameter of never: give controls for a, b"),
+        (lambda a: never(a, 1), ["aa"], "'aa' is no parameter of the function: give controls for a"),
+        (lambda: never(1, 1), ["aa"], "'aa' is no parameter of the function: it takes none"),
+        (never, ["a"], "parameter 'b' of never has no control and no default: give it one"),
+        (lambda a, **more: never(a, 1), ["b"], "parameter 'a' of the function has no control and no default"),
+        (lambda a, /: never(a, 1), [], "parameter 'a' of the function takes no keyword: leave out the / behind it"),
+    ],
+)
+def test_controls_fit_the_parameters_before_anything_is_computed(make, function, names, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        make(function, **dict.fromkeys(names, A))
+
+
+def test_misspelt_argument_is_no_parameter_either():
+    with pytest.raises(ValueError, match="^'titel' is no parameter of two: give controls for a, b$"):
+        explorable(two, titel="Two", a=A)
+
+
+def test_function_that_does_not_say_what_it_takes_is_left_alone():
+    class Silent:
+        __signature__ = "unknown"
+
+        def __call__(self, **values):
+            return two(**values)
+
+    with pytest.raises((TypeError, ValueError)):
+        inspect.signature(Silent())
+    assert explorable(Silent(), a=A).decoded()["alt"] == "1 and 1"
+    assert explorable(partial(two, b=2), a=A).decoded(a=3)["alt"] == "3 and 2"
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [(explorable, ["title", "look_for", "still", "limit_mb"]), (lab, ["title", "look_for", "chapter"])],
+)
+def test_parameter_that_is_called_like_an_argument_is_to_be_renamed(make, names):
+    for name in names:
+        message = f"^'{name}' is an argument of {make.__name__} itself: rename the function's parameter$"
+        with pytest.raises(ValueError, match=message):
+            make(lambda **_: None, **{name: A})
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions take notes from Python 3.11 on")
+def test_error_at_a_point_of_the_grid_says_where():
+    def fragile(a, b):
+        if (a, b) == (3, "x"):
+            raise ZeroDivisionError("three")
+        return go.Figure(), "" if a == 2 else "fine"
+
+    with pytest.raises(ZeroDivisionError, match="^three") as caught:
+        explorable(fragile, a=slider(3, 4, 1, 3), b=choice(["x", "y"], "x"))
+    assert caught.value.__notes__ == ["at a = 3, b = 'x'"]
+    with pytest.raises(ValueError, match="no text alternative") as caught:
+        explorable(fragile, a=A, b=choice(["x", "y"], "x"))
+    assert caught.value.__notes__ == ["at a = 2, b = 'x'"]
+    with pytest.raises(ZeroDivisionError) as caught:
+        explorable(lambda: 1 / 0)
+    assert not hasattr(caught.value, "__notes__")  # there is but one point
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -183,10 +278,41 @@ def test_unknown_kind_of_trace_needs_a_picture_of_its_own():
         (lambda: slider(0.0, 1.0, 0.3, 0.3), "never meets 1.0"),
         (lambda: slider(0.0, 1.0, 0.001, 0.5), "at most 401 positions, got 1001"),
         (lambda: slider(0.0, 1.0, 0.1, 0.25), "cannot stand at 0.25: choose one of 0.0, 0.1"),
+        (lambda: slider(0, 400, 1, 2.5), r"stand at 2.5: choose one of 0, 1, 2, …, 400$"),
+        (lambda: slider(1, 8, 1, 9), r"choose one of 1, 2, 3, 4, 5, 6, 7, 8$"),
+        (lambda: slider(1, 1, 1, 1), r"^a slider needs at least two different values, got \[1\]$"),
+        (lambda: steps([1], 1), r"^steps\(\) needs at least two different values, got \[1\]$"),
+        (lambda: steps([2, 1, 1], 1), r"^steps\(\) takes every value once, but 1 is given twice: leave one out$"),
+        (lambda: steps(3, 3), r"^the values of steps\(\) are 3; give a list of numbers$"),
+        (lambda: choice(None, "a"), "^the options are None; give a list or a mapping of them$"),
+        (lambda: choice([[1], [2]], [1]), r"^a choice cannot hold \[1\], a list: give numbers or strings$"),
+        (lambda: choice(["a", "b"], ["a"]), r"cannot stand at \['a'\]: choose one of a, b"),
         (lambda: choice(["a"], "a"), "at least two different values"),
         (lambda: choice(["a", "b"], "c"), "cannot stand at 'c': choose one of a, b"),
         (lambda: switch(1), "True or False, got 1"),
         (lambda: explorable(waves, frequency=3), r"frequency = 3 is no control: use slider\(\)"),
+        (lambda: explorable(lambda: (go.Figure(), 5)), "^the text alternative is 5; it must be a string$"),
+        (lambda: explorable(lambda: go.Figure(layout_meta={"alt": 5})), "^the text alternative is 5; it must be a str"),
+        (lambda: explorable(lambda: ()), r"^the function returned 0 things: return \(figure, sentence\)$"),
+        (lambda: explorable(lambda: (go.Figure(),)), r"^the function returned 1 thing in a tuple: return \(fig"),
+        (lambda: explorable(lambda: (go.Figure(), "a", "b")), "^the function returned 3 things: return .figure, sent"),
+        (lambda: explorable(two, a=A).decoded(b=1), "^there is no control 'b': choose among a$"),
+        (lambda: explorable(lambda: two(1)).decoded(b=1), "^there is no control 'b': there are none$"),
+        (lambda: explorable(two, a=A).decoded(a=9), "^control 'a' cannot stand at 9: choose one of 1, 2, 3$"),
+        (lambda: explorable(never, still="x", a=A, b=A), "^still is 'x'; give a matplotlib figure or a function that"),
+        (
+            lambda: explorable(two, still=list, a=A).html,
+            r"^still\(\) returned \[\]; it must return a matplotlib figure$",
+        ),
+        (lambda: lab(text_of_two, a=MANY).run(b=1), "^there is no control 'b': choose among a$"),
+        (
+            lambda: lab(text_of_two, a=MANY).run(a=999),
+            "^control 'a' cannot stand at 999: choose one of 0, 1, 2, …, 400$",
+        ),
+        (lambda: lab(text_of_two, a=A, chapter="x.ipynb"), "^chapter is 'x.ipynb'; leave the ending out: 'x'$"),
+        (lambda: Progress(2), r"^fraction is 2.0; it must lie in \[0, 1\]: divide what is done by all that there is"),
+        (lambda: Progress(1 + 1e-9), r"must lie in \[0, 1\]"),
+        (lambda: Progress(-0.1), r"must lie in \[0, 1\]"),
         (
             lambda: explorable(waves, frequency=slider(0, 400, 1, 0), wide=slider(0, 19, 1, 0)),
             r"8,020 combinations of values, about \d\d\.\d MB; the limits are 4,000 and 0.8 MB: "
@@ -306,6 +432,9 @@ def test_errors_of_the_default_run_are_the_cells_errors():
         (lambda n: iter(()), "must be a generator"),
         (lambda n: (Progress(i) for i in range(2)), "showed nothing"),
         (lambda n: (Figure() for _ in range(1)), "no text alternative"),
+        (lambda n: (("text", (Figure(),)) for _ in range(1)), "no text alternative"),
+        (lambda n: (go.Figure() for _ in range(1)), "draw with matplotlib: plotly does not show in Colab's widgets$"),
+        (lambda n: (("text", [go.Figure()]) for _ in range(1)), "draw with matplotlib: plotly does not show in Colab"),
     ],
 )
 def test_function_that_shows_nothing_is_refused(function, message):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from awdlib import _require as require
 
 MAX_STEPS = 401  #: positions of a slider
+_SHOWN = 8  # values that a message lists
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def slider(
     places = _decimals(start, step)
     values = tuple(int(start + i * step) if whole else round(start + i * step, 6) for i in range(count + 1))
     texts = tuple(f"{v:.{places}f}" for v in values)
+    _require_different("a slider", values)
     return _made("slider", values, value if whole else round(value, 6), texts, label, symbol, unit)
 
 
@@ -116,16 +121,20 @@ def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str
         label, symbol, unit: what is written beside it.
 
     Raises:
-        ValueError: not numbers, fewer than two values, or ``value`` not among them.
+        ValueError: no list of numbers, fewer than two values, one of them twice, or ``value`` not among them.
 
     Example:
         >>> from awdlib.explore import steps
         >>> steps([0.1, 1, 10, 30], 10, label="learning rate").texts
         ('0.1', '1', '10', '30')
     """
-    for given in values:
+    if not isinstance(values, Iterable):
+        raise ValueError(f"the values of steps() are {require.shown(values)}; give a list of numbers")
+    listed = tuple(given.item() if isinstance(given, np.generic) else given for given in values)
+    for given in listed:
         require.number("a slider's value", given)
-    return _made("slider", tuple(values), value, tuple(f"{v:g}" for v in values), label, symbol, unit)
+    _require_different("steps()", listed)
+    return _made("slider", listed, value, tuple(f"{v:g}" for v in listed), label, symbol, unit)
 
 
 def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str = "") -> Control:
@@ -137,7 +146,8 @@ def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str
         label: what is written beside it.
 
     Raises:
-        ValueError: one string, fewer than two options, or ``value`` not among them.
+        ValueError: one string, no list, fewer than two options, one of them twice or one that can change, as a list
+            can; or ``value`` not among them.
 
     Example:
         >>> from awdlib.explore import choice
@@ -147,8 +157,12 @@ def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str
     """
     if isinstance(options, str):
         raise ValueError(f"the options are one string, {options!r}; give a list or a mapping of them")
-    texts = options.values() if isinstance(options, Mapping) else options
-    return _made("choice", tuple(options), value, tuple(str(text) for text in texts), label)
+    if not isinstance(options, Iterable):
+        raise ValueError(f"the options are {require.shown(options)}; give a list or a mapping of them")
+    values = tuple(options)
+    texts = options.values() if isinstance(options, Mapping) else values
+    _require_different("a choice", values)
+    return _made("choice", values, value, tuple(str(text) for text in texts), label)
 
 
 def switch(value: bool, *, label: str = "") -> Control:
@@ -176,11 +190,30 @@ def _made(
 ) -> Control:
     for name, given in {"label": label, "symbol": symbol, "unit": unit}.items():
         require.text(f"a {kind}'s {name}", given)
-    if len(set(values)) != len(values) or len(values) < 2:
-        raise ValueError(f"a {kind} needs at least two different values, got {list(values)}")
+    return Control(kind, values, _standing(f"the {kind}", value, values), texts, label, symbol, unit)
+
+
+def _require_different(maker: str, values: tuple[Any, ...]) -> None:
+    """Look whether there are several values, each of them once."""
+    for value in values:
+        try:
+            hash(value)
+        except TypeError:
+            kind = type(value).__name__
+            raise ValueError(f"{maker} cannot hold {require.shown(value)}, a {kind}: give numbers or strings") from None
+    if len(set(values)) < 2:
+        raise ValueError(f"{maker} needs at least two different values, got {require.shown(list(values))}")
+    if len(set(values)) < len(values):
+        twice = require.shown(next(value for value in values if values.count(value) > 1))
+        raise ValueError(f"{maker} takes every value once, but {twice} is given twice: leave one out")
+
+
+def _standing(what: str, value: Any, values: tuple[Any, ...]) -> Any:
+    """The value, as it is written among those that a control can take."""
     if value not in values:
-        raise ValueError(f"the {kind} cannot stand at {value!r}: choose one of {', '.join(map(str, values))}")
-    return Control(kind, values, values[values.index(value)], texts, label, symbol, unit)
+        few = values if len(values) <= _SHOWN else (*values[:3], "…", values[-1])
+        raise ValueError(f"{what} cannot stand at {require.shown(value)}: choose one of {', '.join(map(str, few))}")
+    return values[values.index(value)]
 
 
 def checked(controls: Mapping[str, Any]) -> dict[str, Control]:
@@ -201,6 +234,91 @@ def checked(controls: Mapping[str, Any]) -> dict[str, Control]:
         if not isinstance(control, Control):
             raise ValueError(f"{name} = {control!r} is no control: use slider(), steps(), choice() or switch()")
     return {n: c if c.label else replace(c, label=n.replace("_", " ")) for n, c in controls.items()}
+
+
+def require_free(maker: str, **arguments: Any) -> None:
+    """Refuse controls where an argument of ``explorable`` or ``lab`` itself was meant.
+
+    Args:
+        maker: ``"explorable"`` or ``"lab"``.
+        **arguments: its own, by name.
+
+    Raises:
+        ValueError: one of them is a control.
+
+    Example:
+        >>> from awdlib.explore.controls import require_free, switch
+        >>> require_free("lab", title=switch(True))
+        Traceback (most recent call last):
+            ...
+        ValueError: 'title' is an argument of lab itself: rename the function's parameter
+    """
+    for name, given in arguments.items():
+        if isinstance(given, Control):
+            raise ValueError(f"{name!r} is an argument of {maker} itself: rename the function's parameter")
+
+
+def require_fit(function: Callable[..., Any], controls: Mapping[str, Any]) -> None:
+    """Refuse controls that the function has no parameter for, and parameters that nothing is given for.
+
+    Args:
+        function: what is called with the controls' values as keywords. One that does not say what it takes, as some
+            written in C do not, is left alone.
+        controls: by name of the parameter.
+
+    Raises:
+        ValueError: a control too many, or one too few.
+
+    Example:
+        >>> from awdlib.explore.controls import require_fit, switch
+        >>> def f(a, b=1): ...
+        >>> require_fit(f, {"aa": switch(True)})
+        Traceback (most recent call last):
+            ...
+        ValueError: 'aa' is no parameter of f: give controls for a, b
+    """
+    try:
+        taken = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return
+    name = getattr(function, "__name__", "<lambda>").replace("<lambda>", "the function")
+    known = [part.name for part in taken if part.kind in (part.POSITIONAL_OR_KEYWORD, part.KEYWORD_ONLY)]
+    if not any(part.kind == part.VAR_KEYWORD for part in taken):
+        for control in (control for control in controls if control not in known):
+            rest = f"give controls for {', '.join(known)}" if known else "it takes none"
+            raise ValueError(f"{control!r} is no parameter of {name}: {rest}")
+    for part in (part for part in taken if part.default is part.empty):
+        if part.kind == part.POSITIONAL_ONLY:
+            raise ValueError(f"parameter {part.name!r} of {name} takes no keyword: leave out the / behind it")
+        if part.name in known and part.name not in controls:
+            raise ValueError(f"parameter {part.name!r} of {name} has no control and no default: give it one")
+
+
+def placed(controls: Mapping[str, Control], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where all controls stand.
+
+    Args:
+        controls: by name of the parameter.
+        values: of some of them; the others stand where they stood at first.
+
+    Raises:
+        ValueError: there is no control of this name, or it cannot stand there.
+
+    Example:
+        >>> from awdlib.explore.controls import placed, steps, switch
+        >>> controls = {"layers": steps([1, 3], 1), "tied": switch(True)}
+        >>> placed(controls, {"layers": 3})
+        {'layers': 3, 'tied': True}
+        >>> placed(controls, {"layers": 2})
+        Traceback (most recent call last):
+            ...
+        ValueError: control 'layers' cannot stand at 2: choose one of 1, 3
+    """
+    if unknown := [name for name in values if name not in controls]:
+        remedy = f"choose among {', '.join(controls)}" if controls else "there are none"
+        raise ValueError(f"there is no control {unknown[0]!r}: {remedy}")
+    given = {name: _standing(f"control {name!r}", value, controls[name].values) for name, value in values.items()}
+    return {name: control.value for name, control in controls.items()} | given
 
 
 def grid(controls: Mapping[str, Control]) -> list[dict[str, Any]]:

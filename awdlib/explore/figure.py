@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from awdlib import _require as require
 from awdlib.explore import limits, packing, page
-from awdlib.explore.controls import Control, checked, grid
-from awdlib.explore.still import still_png
+from awdlib.explore.controls import Control, checked, grid, placed, require_fit, require_free
+from awdlib.explore.still import require_still, still_png
 from awdlib.figures.style import plotly_template
 
 HEIGHT = 360  #: of a figure that names none, in CSS pixels
@@ -40,9 +41,11 @@ class Explorable:
     ) -> None:  # fmt: skip
         if not callable(function):
             raise ValueError(f"the function is {require.shown(function)}; give one from parameters to a plotly figure")
+        require_still(still)
         self.function, self._still = function, still
         self.title, self.look_for = require.text("title", title), require.text("look_for", look_for)
         require.number("limit_mb", limit_mb, "(0, inf)")
+        require_fit(function, controls)
         self.controls = checked(controls)
         limits.require_few(self.tree, self.controls, limit_mb)
         self.points = grid(self.controls)
@@ -54,10 +57,17 @@ class Explorable:
     def tree(self, **values: Any) -> dict[str, Any]:
         """What the function draws for these values, as the page gets it, ``{"data", "layout", "alt"}``.
 
+        What goes wrong there comes out as it is, with a note of where it was (from Python 3.11).
+
         Args:
             **values: of all controls.
         """
-        return figure_tree(self.function(**values))
+        try:
+            return figure_tree(self.function(**values))
+        except Exception as problem:
+            if values and sys.version_info >= (3, 11):
+                problem.add_note("at " + ", ".join(f"{name} = {require.shown(v)}" for name, v in values.items()))
+            raise
 
     @property
     def default(self) -> dict[str, Any]:
@@ -71,11 +81,9 @@ class Explorable:
             **values: of the controls; what is left out stands where it stood at first.
 
         Raises:
-            ValueError: the controls cannot stand there.
+            ValueError: there is no control of this name, or it cannot stand there.
         """
-        if (point := self.default | values) not in self.points:
-            raise ValueError(f"the controls cannot stand at {point}: choose among their values")
-        return packing.unpack(self.packed, self.points.index(point))
+        return packing.unpack(self.packed, self.points.index(placed(self.controls, values)))
 
     @cached_property
     def html(self) -> str:
@@ -118,8 +126,9 @@ def explorable(
         **controls: one control a parameter, made by the functions of `awdlib.explore.controls`.
 
     Raises:
-        ValueError: something else than a control, no text alternative; or the grid is too large: then the message
-            says how many megabytes it weighs and which control to give fewer values.
+        ValueError: something else than a control, a control that is no parameter, a parameter with neither control
+            nor default, no text alternative; or the grid is too large: then the message says how many megabytes it
+            weighs and which control to give fewer values.
 
     Example:
         In a notebook the last line draws the figure; elsewhere it is described.
@@ -131,6 +140,7 @@ def explorable(
         >>> explorable(line, title="Slope", look_for="It turns.", slope=slider(1, 3, 1, 2))
         [figure (slope = 2)] Slope. It turns. A line of slope 2.
     """
+    require_free("explorable", title=title, look_for=look_for, still=still, limit_mb=limit_mb)
     return Explorable(function, controls, title=title, look_for=look_for, still=still, limit_mb=limit_mb)
 
 
@@ -161,7 +171,7 @@ def figure_tree(result: Any) -> dict[str, Any]:
         result: what the function of an explorable returns.
 
     Raises:
-        ValueError: not a plotly figure, or no text alternative.
+        ValueError: not a plotly figure, or no text alternative that is a string.
 
     Example:
         >>> import plotly.graph_objects as go
@@ -170,14 +180,18 @@ def figure_tree(result: Any) -> dict[str, Any]:
         >>> tree["alt"], tree["data"][0]["y"]
         ('Two bars.', array([4., 3.]))
     """
-    figure, sentence = result if isinstance(result, tuple) and len(result) == 2 else (result, "")
+    if isinstance(result, tuple) and len(result) != 2:
+        things = "1 thing in a tuple" if len(result) == 1 else f"{len(result)} things"
+        raise ValueError(f"the function returned {things}: return (figure, sentence)")
+    figure, sentence = result if isinstance(result, tuple) else (result, None)
     if not hasattr(figure, "to_plotly_json"):
         raise ValueError(f"there is no plotly figure, but {require.shown(result)}: return one, or (figure, sentence)")
     tree = packing.plain(figure.to_plotly_json())
     layout = tree.get("layout", {})
     meta = layout.pop("meta", None)
-    alt = sentence or (meta.get("alt", "") if isinstance(meta, dict) else "")
-    if not alt:
+    attached = meta.get("alt") if isinstance(meta, dict) else None
+    given = [require.text("the text alternative", said) for said in (sentence, attached) if said is not None]
+    if not (alt := next(filter(None, given), "")):
         raise ValueError("the figure has no text alternative: return (figure, sentence) or use style.describe()")
     layout["template"] = plotly_template()
     return {"data": tree["data"], "layout": layout, "alt": alt}

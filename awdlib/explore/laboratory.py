@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from awdlib import _require as require
-from awdlib.explore.controls import Control, checked
+from awdlib.explore.controls import Control, checked, placed, require_fit, require_free
 from awdlib.explore.page import asset
 from awdlib.explore.results import checked_result, result_html, result_text
 
@@ -34,7 +34,7 @@ class Progress:
         message: a few words, for example ``"epoch 3 of 8, validation perplexity 31.2"``.
 
     Raises:
-        ValueError: the fraction is not a finite number, or the message not a string.
+        ValueError: the fraction is not a number between 0 and 1, or the message not a string.
 
     Example:
         >>> from awdlib.explore import Progress
@@ -47,6 +47,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         require.declared_types(self)
+        require.number("fraction", self.fraction, "[0, 1]", ": divide what is done by all that there is to do")
 
 
 LabFunction = Callable[..., Generator[Any, None, None]]
@@ -64,7 +65,8 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
         **controls: one control a parameter, made by the functions of `awdlib.explore.controls`.
 
     Raises:
-        ValueError: something else than a control, no result, or a figure without a text alternative.
+        ValueError: something else than a control, a control that is no parameter, a parameter with neither control
+            nor default, no result, plotly's figures, or a figure without a text alternative.
 
     Example:
         >>> from awdlib.explore import Progress, lab, slider
@@ -76,7 +78,8 @@ def lab(function: LabFunction, *, title: str = "", look_for: str = "", chapter: 
         [lab: Doubling] times = 10
         2 to the power of 10 is 1024.
     """
-    return Lab(function, checked(controls), title=title, look_for=look_for, chapter=chapter)
+    require_free("lab", title=title, look_for=look_for, chapter=chapter)
+    return Lab(function, controls, title=title, look_for=look_for, chapter=chapter)
 
 
 class Lab:
@@ -100,10 +103,13 @@ class Lab:
     ) -> None:
         if not callable(function):
             raise ValueError(f"the function is {require.shown(function)}; give a generator function")
-        self.function, self.controls = function, controls
+        require_fit(function, controls)
+        self.function, self.controls = function, checked(controls)
         self.title, self.look_for = require.text("title", title), require.text("look_for", look_for)
         self.chapter = require.text("chapter", chapter)
-        self.values = {name: control.value for name, control in controls.items()}
+        if chapter.endswith(".ipynb"):
+            raise ValueError(f"chapter is {chapter!r}; leave the ending out: {chapter.removesuffix('.ipynb')!r}")
+        self.values = placed(self.controls, {})
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
         self.result = self.run(**self.values)
@@ -118,12 +124,9 @@ class Lab:
             what the function showed last.
 
         Raises:
-            ValueError: there is no control of this name.
+            ValueError: there is no control of this name, or it cannot stand there.
         """
-        if unknown := [name for name in values if name not in self.controls]:
-            raise ValueError(f"there is no control {unknown[0]!r}: choose among {', '.join(self.controls)}")
-        default = {name: control.value for name, control in self.controls.items()}
-        result, _ = follow(self.function(**(default | values)), threading.Event(), _ignore, _ignore)
+        result, _ = follow(self.function(**placed(self.controls, values)), threading.Event(), _ignore, _ignore)
         return result
 
     @cached_property
@@ -199,7 +202,7 @@ def follow(
         the last thing shown, and whether the generator came to its end.
 
     Raises:
-        ValueError: not a generator, it showed nothing, or a figure has no text alternative.
+        ValueError: not a generator, it showed nothing, or a figure is plotly's or has no text alternative.
 
     Example:
         >>> from threading import Event

@@ -105,7 +105,7 @@ def pack(trees: Sequence[Any]) -> dict[str, Any]:
         ``{"base": tree, "varying": [entry, …]}``, ready for JSON; `unpack` undoes it.
 
     Raises:
-        ValueError: an array holds an infinite number.
+        ValueError: there is an infinite number.
 
     Example:
         >>> import numpy as np
@@ -127,6 +127,8 @@ def _common(items: Sequence[Any], path: list[str | int], varying: list[dict[str,
     if isinstance(first, np.ndarray) and first.size > SMALL and all(_alike(i, first) for i in items):
         varying.append({"path": path, **_packed_arrays(np.stack(list(items)), path)})
         return None
+    for item in items:
+        _require_finite(item, path)
     texts = [json.dumps(jsonable(item)) for item in items]
     if len(set(texts)) == 1:
         return jsonable(first)
@@ -144,11 +146,18 @@ def _alike(item: Any, first: np.ndarray) -> bool:
     return isinstance(item, np.ndarray) and item.shape == first.shape
 
 
-def _packed_arrays(stack: np.ndarray, path: list[str | int]) -> dict[str, Any]:
-    """Quantise one array of every grid point; equal ones are stored once."""
-    if np.isinf(stack).any():
+def _require_finite(item: Any, path: list[str | int]) -> None:
+    parts = item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ()
+    for key, part in parts:
+        _require_finite(part, [*path, key])
+    if isinstance(item, (float, np.ndarray)) and np.isinf(item).any():
         where = ".".join(map(str, path))
         raise ValueError(f"{where} holds an infinite number, which no page can draw: use nan for gaps")
+
+
+def _packed_arrays(stack: np.ndarray, path: list[str | int]) -> dict[str, Any]:
+    """Quantise one array of every grid point; equal ones are stored once."""
+    _require_finite(stack, path)
     _, first_seen, rows = np.unique(stack.reshape(len(stack), -1), axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first_seen)  # keep the order of the grid, so that the bytes do not depend on the sorting
     distinct = stack[first_seen[order]]

@@ -61,13 +61,13 @@ def _picture(figure: Any) -> str:
 
 
 def checked_result(item: Any) -> Any:
-    """``item``, unless a figure in it has no text alternative.
+    """``item``, unless a figure in it is plotly's or has no text alternative.
 
     Args:
         item: as for `result_html`.
 
     Raises:
-        ValueError: a figure has none; attach one with `awdlib.figures.style.describe`.
+        ValueError: a figure has none; attach one with `awdlib.figures.style.describe`. Or it is a plotly figure.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -77,7 +77,10 @@ def checked_result(item: Any) -> Any:
             ...
         ValueError: the lab's figure has no text alternative: attach one with style.describe()
     """
-    for part in item if isinstance(item, (tuple, list)) else (item,):
-        if hasattr(part, "savefig") and not part.get_label():
-            raise ValueError("the lab's figure has no text alternative: attach one with style.describe()")
+    for part in item if isinstance(item, (tuple, list)) else ():
+        checked_result(part)
+    if hasattr(item, "to_plotly_json"):
+        raise ValueError("the lab's figure is plotly's; draw with matplotlib: plotly does not show in Colab's widgets")
+    if hasattr(item, "savefig") and not item.get_label():
+        raise ValueError("the lab's figure has no text alternative: attach one with style.describe()")
     return item

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from awdlib import _require as require
 from awdlib.figures import style
 
 DPI, PIXELS_WIDE, COLOURS = 100, 760, 48
@@ -32,7 +33,7 @@ def still_png(still: Any, tree: dict[str, Any], height: int) -> str:
         height: in pixels.
 
     Raises:
-        ValueError: a kind of trace that cannot be drawn here.
+        ValueError: a kind of trace that cannot be drawn here, or the function returned no matplotlib figure.
 
     Example:
         >>> from base64 import b64decode
@@ -41,8 +42,31 @@ def still_png(still: Any, tree: dict[str, Any], height: int) -> str:
         >>> b64decode(still_png(None, tree, height=200))[1:4]
         b'PNG'
     """
-    figure = still() if callable(still) else still
-    return encode(draw(tree, height) if figure is None else figure)
+    require_still(still)
+    figure = draw(tree, height) if still is None else still() if callable(still) else still
+    if not hasattr(figure, "savefig"):
+        raise ValueError(f"still() returned {require.shown(figure)}; it must return a matplotlib figure")
+    return encode(figure)
+
+
+def require_still(still: Any) -> None:
+    """Refuse what no picture can be made of, before anything is computed.
+
+    Args:
+        still: as in `still_png`.
+
+    Raises:
+        ValueError: not a matplotlib figure, not a function, not None.
+
+    Example:
+        >>> from awdlib.explore.still import require_still
+        >>> require_still("curve.png")
+        Traceback (most recent call last):
+            ...
+        ValueError: still is 'curve.png'; give a matplotlib figure or a function that returns one
+    """
+    if not (still is None or callable(still) or hasattr(still, "savefig")):
+        raise ValueError(f"still is {require.shown(still)}; give a matplotlib figure or a function that returns one")
 
 
 def encode(figure: Any) -> str:
