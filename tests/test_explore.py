@@ -167,6 +167,14 @@ def test_words_cannot_leave_the_script_element():
     assert html.count("</script>") == 2 and "<i>" not in html and "a &lt; b" in html
 
 
+def test_values_are_written_with_a_minus_and_one_of_a_unit_in_the_singular():
+    control = slider(-1.0, 2.0, 0.5, 1.0, unit="steps")
+    texts = [control.text(value) for value in control.values]
+    assert texts == ["−1.0 step", "−0.5 steps", "0.0 steps", "0.5 steps", "1.0 step", "1.5 steps", "2.0 steps"]
+    assert [slider(1, 2, 1, 1, unit=unit).text(1) for unit in ("s", "nats", "")] == ["1 s", "1 nat", "1"]
+    assert steps([1e-7, 1], 1).texts == ("1e-07", "1")
+
+
 def test_function_sees_the_values_that_were_declared():
     seen = []
 

@@ -53,18 +53,24 @@ class Control:
         return self.values.index(self.value)
 
     def text(self, value: Any) -> str:
-        """One of the values as a reader sees it, with its unit.
+        """One of the values as a reader sees it, with its unit: "1 step", "2 steps".
 
         Args:
             value: one of ``values``.
         """
-        return f"{self.texts[self.values.index(value)]} {self.unit}".strip()
+        one = value in (1, -1) and len(self.unit) > 2 and self.unit.endswith("s")
+        return f"{self.texts[self.values.index(value)]} {self.unit[:-1] if one else self.unit}".strip()
 
 
 def _decimals(*numbers: float) -> int:
     """Digits after the point that write all these numbers exactly (at most 6)."""
     exponents = [Decimal(repr(round(float(number), 6))).normalize().as_tuple().exponent for number in numbers]
     return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
+
+
+def _written(number: str) -> str:
+    """With the sign for minus and not a hyphen, which would be smaller than a plus."""
+    return number.replace("-", "\N{MINUS SIGN}") if "e" not in number else number
 
 
 def slider(
@@ -107,7 +113,7 @@ def slider(
     whole = isinstance(start, int) and isinstance(step, int)
     places = _decimals(start, step)
     values = tuple(int(start + i * step) if whole else round(start + i * step, 6) for i in range(count + 1))
-    texts = tuple(f"{v:.{places}f}" for v in values)
+    texts = tuple(_written(f"{v:.{places}f}") for v in values)
     _require_different("a slider", values)
     return _made("slider", values, value if whole else round(value, 6), texts, label, symbol, unit)
 
@@ -134,7 +140,7 @@ def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str
     for given in listed:
         require.number("a slider's value", given)
     _require_different("steps()", listed)
-    return _made("slider", listed, value, tuple(f"{v:g}" for v in listed), label, symbol, unit)
+    return _made("slider", listed, value, tuple(_written(f"{v:g}") for v in listed), label, symbol, unit)
 
 
 def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str = "") -> Control:
