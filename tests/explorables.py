@@ -11,6 +11,22 @@ from awdlib.explore import figure as explore_figure
 from awdlib.explore.controls import checked
 
 
+def waves(frequency=1, wide=False, kind="sin"):
+    """A figure that uses every way of packing: lines, a wide-ranged line, a fine and a coarse map, words."""
+    import plotly.graph_objects as go
+
+    x = np.linspace(0.1, 2, 150)
+    y = {"sin": np.sin, "cos": np.cos}[kind](frequency * x)
+    gappy = np.where(x > 1.5, np.nan, y)
+    z = np.outer(np.sin(frequency * x[:30]), x[:30])
+    wide_ranged = np.where(x > 1.9, np.nan, np.exp(8 * x) * frequency)
+    traces = [go.Scatter(x=x, y=y), go.Scatter(x=x, y=wide_ranged), go.Scatter(x=x, y=gappy)]
+    traces += [go.Heatmap(z=z), go.Heatmap(z=np.round(z)), go.Bar(x=["a", "b"], y=[frequency, 2.5])]
+    figure = go.Figure(traces)
+    figure.update_layout(title=f"{kind} at {frequency}", annotations=[dict(text=kind, x=1, y=0)] if wide else [])
+    return figure, f"{kind} with frequency {frequency}"
+
+
 def promised_errors(packed, slack=0.0):
     """What the table in packing's docstring promises of each entry: path → (absolute, relative).
 

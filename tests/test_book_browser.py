@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from browsing import INTERACTIVE, PAGES, SITE, WAIT, draw, draw_all, settle
+from browsing import INTERACTIVE, PAGES, SITE, WAIT, draw, draw_all, settle, specifications
 
 pytestmark = pytest.mark.browser
 
@@ -28,16 +28,20 @@ def test_page_asks_nobody_and_fits_a_phone(visit, name):
     draw_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(TOO_WIDE) == []
-    assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
     formulas = page.evaluate("document.querySelectorAll('.math').length")
     page.wait_for_function(f"document.querySelectorAll('mjx-container').length >= {formulas}")
+    assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
 
 
 @pytest.mark.parametrize("name", PAGES or ["book"])
 def test_page_loads_plotly_once_and_only_where_a_figure_needs_it(visit, name):
     page = visit(name)
+    page.set_viewport_size({"width": 1200, "height": 30_000})  # every figure at once, before plotly.js is there
     draw_all(page)
-    assert sum("plotly" in url for url in page.asked) == (name in INTERACTIVE)
+    assert page.locator("script[src*='plotly']").count() == (name in INTERACTIVE)
+    bundles = {specification["plotly"]["bundle"] for specification in specifications(name)}
+    asked = [url.rpartition("/")[2] for url in page.asked if "plotly" in url]
+    assert asked == ["plotly-cartesian.min.js"] * len(bundles) and bundles <= {"cartesian"}
     assert sum("explorable.js" in url for url in page.asked) == (name in INTERACTIVE)
 
 

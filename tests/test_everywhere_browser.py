@@ -12,8 +12,10 @@ import threading
 from html import unescape
 
 import pytest
-from browsing import INTERACTIVE, ROOT, SITE, WAIT, draw, draw_all, settle, specifications
+from browsing import INTERACTIVE, ROOT, SITE, WAIT, assert_shows, draw, draw_all, settle, specifications
+from explorables import promised_errors, waves
 
+from awdlib.explore import choice, explorable, show_figure, slider, switch
 from awdlib.explore import page as explore_page
 
 pytestmark = pytest.mark.browser
@@ -71,6 +73,56 @@ def test_without_plotly_the_picture_stays_and_says_why(browser, address):
     page.wait_for_function("document.querySelector('.explorable').dataset.failed")
     assert root.locator(".explorable-still").is_visible()
     assert "could not be loaded" in root.locator(".explorable-note").inner_text()
+    page.close()
+
+
+# ---- a page of nothing but figures ----
+
+
+def plain_page(browser, address, folder, *shown):
+    """With plotly from the book, and no theme that gives itself a name."""
+    metas = [
+        f'<meta name="plotly-{bundle}" content="{address}_static/plotly/{name}.min.js">'
+        for bundle, name in (("cartesian", "plotly-cartesian"), ("full", "plotly"))
+    ]
+    text = "\n".join(["<!doctype html><body>", *metas, *(figure.html for figure in shown)])
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    page = new_page(browser)
+    page.goto((folder / "page.html").as_uri())
+    return page
+
+
+def test_every_kind_of_packing_comes_out_in_the_page(browser, address, tmp_path):
+    made = explorable(waves, frequency=slider(1, 4, 1, 2), wide=switch(False), kind=choice(["sin", "cos"], "sin"))
+    page = plain_page(browser, address, tmp_path, made)
+    root, errors = draw(page, 0), promised_errors(made.packed)
+    assert_shows(root, made.tree(**made.default), errors)
+    moves = [
+        ("kind", "End", {"kind": "cos"}),
+        ("frequency", "Home", {"frequency": 1}),
+        ("wide", "Space", {"wide": True}),
+    ]
+    moves += [("frequency", "ArrowRight", {"frequency": value}) for value in (2, 3, 4)]
+    values = {**made.default}
+    for name, key, change in moves:
+        root.locator(f"[data-name={name}]").press(key)
+        settle(page)
+        values |= change
+        assert_shows(root, made.tree(**values), errors)
+    page.close()
+
+
+def test_where_no_theme_is_named_the_colour_of_the_text_tells_whether_the_page_is_dark(browser, address, tmp_path):
+    made = explorable(waves, frequency=slider(1, 2, 1, 2), title="Waves")
+    page = plain_page(browser, address, tmp_path, made)
+    title = draw(page, 0).locator(".gtitle")
+    light = title.evaluate("node => getComputedStyle(node).fill")
+    page.evaluate("document.body.style.color = '#eeeeee'")
+    settle(page)
+    assert title.evaluate("node => getComputedStyle(node).fill") != light
+    page.evaluate("document.body.style.color = '#111111'")
+    settle(page)
+    assert title.evaluate("node => getComputedStyle(node).fill") == light
     page.close()
 
 
@@ -225,17 +277,9 @@ def test_figure_that_needs_the_whole_of_plotly_gets_it_beside_one_that_does_not(
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
-    from awdlib.explore import show_figure
-
     figures = [go.Figure(go.Scatter(y=[1, 2])), go.Figure(go.Scatterpolar(r=[1, 2, 3], theta=[0, 90, 180]))]
-    shown = [show_figure(figure, alt="a figure", still=Figure()).html for figure in figures]
-    metas = [
-        f'<meta name="plotly-{bundle}" content="{address}_static/plotly/{name}.min.js">'
-        for bundle, name in (("cartesian", "plotly-cartesian"), ("full", "plotly"))
-    ]
-    (tmp_path / "page.html").write_text("\n".join(["<!doctype html>", *metas, *shown]), encoding="utf-8")
-    page = new_page(browser)
-    page.goto((tmp_path / "page.html").as_uri())
+    shown = [show_figure(figure, alt="a figure", still=Figure()) for figure in figures]
+    page = plain_page(browser, address, tmp_path, *shown)
     draw_all(page)
     assert page.locator(".explorable .polarlayer .scatterlayer path").count() > 0
     page.close()

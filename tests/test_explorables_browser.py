@@ -58,6 +58,7 @@ def test_it_shows_at_first_what_python_computes(visit, name):
         assert_announces(root, figure, figure.default)
         assert root.locator(".explorable-title").inner_text() == figure.title != ""
         assert root.locator(".explorable-look").inner_text() == figure.look_for != ""
+        assert root.locator(".explorable-readout").get_attribute("aria-live") == "polite"
         assert root.get_attribute("data-ready") == "1"
 
 
@@ -76,6 +77,7 @@ def test_every_control_answers_to_the_keyboard(visit, name):
             root.locator(".explorable-reset").press("Enter")
             settle(page)
             assert_shows(root, figure.tree(figure.default), errors)
+            assert_announces(root, figure, figure.default)
             assert root.locator(".explorable-reset").is_hidden()
 
 
@@ -105,6 +107,7 @@ def test_every_control_answers_to_the_mouse(visit, name):
         root.locator(".explorable-reset").click()
         settle(page)
         assert_shows(root, figure.tree(figure.default), errors)
+        assert_announces(root, figure, figure.default)
 
 
 def move(page, root, control_name, control):
@@ -138,14 +141,34 @@ def test_tab_alone_reaches_every_control_in_order_and_it_shows(visit, name):
         names = [*figure.controls]
         knob(root, names[0]).focus()
         page.keyboard.press("Shift+Tab")  # from before the figure
-        for control_name in names:
+        for control_name, control in figure.controls.items():
             node = knob(root, control_name)
             before = node.screenshot()
             page.keyboard.press("Tab")
             assert page.evaluate("document.activeElement.dataset.name") == control_name
             assert node.screenshot() != before, f"no focus can be seen on {control_name}"
+            assert control.kind == "slider" or has_ring(node), f"no ring around {control_name}"
             assert node.evaluate("node => node.matches(':focus-visible')")
+        page.keyboard.press(keys(control)[0][0])
+        settle(page)
+        page.keyboard.press("Tab")
+        reset = root.locator(".explorable-reset")
+        assert reset.evaluate("node => node === document.activeElement") and has_ring(reset)
+        page.keyboard.press("Enter")
+        settle(page)
+        assert page.evaluate("document.activeElement.dataset.name") == names[0]  # not lost with the button
 
+
+def has_ring(node):
+    """Whether an outline is drawn around it; it lies outside what a picture of the element shows."""
+    width, line = node.evaluate("node => [getComputedStyle(node).outlineWidth, getComputedStyle(node).outlineStyle]")
+    return float(width.removesuffix("px")) >= 2 and line != "none"
+
+
+COLOURS = r"#[0-9a-f]{6}\b|rgba?\([^)]*\)"
+
+ASKED = """root => { const {data, layout} = root.querySelector('.explorable-plot');
+  return JSON.stringify([data, {...layout, template: null}]) }"""
 
 TEXTS = """root => [...root.querySelectorAll('.explorable-plot text')].filter(node => node.textContent.trim())
   .map(node => getComputedStyle(node).fill)"""
@@ -155,10 +178,12 @@ def test_dark_switch_recolours_every_figure_while_the_page_is_open(visit, name):
     page = visit(name)
     roots = draw_all(page)
     light = [{as_hex(fill) for fill in root.evaluate(TEXTS)} for root in roots]
+    colours = [re.findall(COLOURS, root.evaluate(ASKED)) for root in roots]
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     settle(page)
     settle(page)
-    for root, before in zip(roots, light, strict=True):
+    for root, before, asked in zip(roots, light, colours, strict=True):
+        assert re.findall(COLOURS, root.evaluate(ASKED)) == [dark_twin(colour) for colour in asked]
         after = {as_hex(fill) for fill in root.evaluate(TEXTS)}
         assert before and before <= {*style.DARK}, "a colour with no dark twin"
         assert after == {style.DARK[colour] for colour in before}
@@ -172,14 +197,29 @@ def as_hex(colour):
     return "#" + "".join(f"{int(n):02x}" for n in re.findall(r"\d+", colour)[:3])
 
 
+def dark_twin(colour):
+    """What a colour becomes on a dark page; a fade keeps how much shows through it."""
+    if colour.startswith("#"):
+        return style.DARK.get(colour, colour)
+    twin = style.DARK.get(as_hex(colour))
+    return style.fade(twin, float(re.findall(r"[\d.]+", colour)[3])) if twin else colour
+
+
 def test_dark_page_prints_light_and_shows_values_in_place_of_sliders(visit, name):
     page = visit(name, scheme="dark")
     for root, figure, _ in each(page, name):
+        first, control = next(iter(figure.controls.items()))
+        knob(root, first).press(keys(control)[0][0])
+        settle(page)
+        assert root.locator(".explorable-reset").is_visible()
         dark = root.evaluate(TEXTS)
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         page.emulate_media(media="print")
         settle(page)
         assert {as_hex(fill) for fill in root.evaluate(TEXTS)} <= {*style.DARK}
+        assert as_hex(page.evaluate("getComputedStyle(document.body).backgroundColor")) == style.PAPER
+        assert as_hex(root.evaluate("node => getComputedStyle(node).color")) in style.DARK
+        assert root.locator(".explorable-reset").is_hidden()
         for control_name, control in figure.controls.items():
             if control.kind == "slider":
                 assert knob(root, control_name).is_hidden()

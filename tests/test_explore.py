@@ -22,7 +22,7 @@ pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
 import helpers  # noqa: E402
-from explorables import assert_close_trees, promised_errors  # noqa: E402
+from explorables import assert_close_trees, promised_errors, waves  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -44,19 +44,6 @@ from awdlib.figures import style  # noqa: E402
 from awdlib.training import start, train  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def waves(frequency=1, wide=False, kind="sin"):
-    """A figure that uses every way of packing: lines, a wide-ranged line, a fine and a coarse map, words."""
-    x = np.linspace(0.1, 2, 150)
-    y = {"sin": np.sin, "cos": np.cos}[kind](frequency * x)
-    gappy = np.where(x > 1.5, np.nan, y)
-    z = np.outer(np.sin(frequency * x[:30]), x[:30])
-    traces = [go.Scatter(x=x, y=y), go.Scatter(x=x, y=np.exp(8 * x) * frequency), go.Scatter(x=x, y=gappy)]
-    traces += [go.Heatmap(z=z), go.Heatmap(z=np.round(z)), go.Bar(x=["a", "b"], y=[frequency, 2.5])]
-    figure = go.Figure(traces)
-    figure.update_layout(title=f"{kind} at {frequency}", annotations=[dict(text=kind, x=1, y=0)] if wide else [])
-    return figure, f"{kind} with frequency {frequency}"
 
 
 def empty(**_):
