@@ -60,7 +60,9 @@ def test_still_picture_stands_where_scripts_do_not_run(browser, address, name):
     assert pictures.count() == len(specifications(name))
     for number in range(pictures.count()):
         assert pictures.nth(number).is_visible() and unescape(pictures.nth(number).get_attribute("alt"))
-        assert page.locator(".explorable-note").nth(number).is_visible()
+        assert pictures.nth(number).evaluate("picture => picture.naturalWidth") > 0
+        note = page.locator(".explorable-note").nth(number)
+        assert note.is_visible() and note.inner_text() == explore_page.NOTE
     page.close()
 
 
@@ -72,7 +74,12 @@ def test_without_plotly_the_picture_stays_and_says_why(browser, address):
     root.scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.explorable').dataset.failed")
     assert root.locator(".explorable-still").is_visible()
-    assert "could not be loaded" in root.locator(".explorable-note").inner_text()
+    note = root.locator(".explorable-note")
+    assert note.is_visible() and "could not be loaded" in note.inner_text()
+    readout = root.locator(".explorable-readout")
+    before = readout.inner_text()
+    root.locator("input[type=range]").first.press("End")
+    assert readout.inner_text() != before  # the sliders still say what they would show
     page.close()
 
 

@@ -445,6 +445,7 @@ def test_run_takes_the_values_that_the_controls_show():
     assert made.values == {"n": 5, "loud": False} and made.result.get_label() == "twice 5 is 10"
     assert 'alt="twice 5 is 10"' in made.panel.output.value
     assert made.panel.status.value == "Done." and not made.panel.run.disabled and made.panel.stop.disabled
+    assert made.panel.bar.value == 0.5 and made.panel.bar.layout.visibility == "hidden"
 
 
 def test_cancel_is_heard_while_the_model_trains():
@@ -471,6 +472,7 @@ def test_cancel_is_heard_while_the_model_trains():
     made.panel.inputs["n"].value = 2
     made.panel.run.click()
     assert working.wait(30) and made.panel.run.disabled and not made.panel.stop.disabled
+    assert made.panel.bar.layout.visibility == "visible"
     made.panel.stop.click()
     go_on.set()
     assert made.wait(30) and closed.is_set()
