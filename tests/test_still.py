@@ -63,6 +63,15 @@ def test_words_stand_where_plotly_puts_them_on_a_logarithmic_axis_too(note, plac
     assert text.xycoords.transform(text.xy) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(("yref", "panel"), [("y", 0), ("y2", 1)])
+def test_words_stand_in_their_own_panel_where_two_share_an_axis(yref, panel):
+    shared = {"yaxis": {"domain": [0.6, 1]}, "yaxis2": {"domain": [0, 0.4]}}
+    for xref in ("x", "paper"):
+        note = {"x": 0.5, "y": 5, "xref": xref, "yref": yref}
+        figure = drawn(line(), line(yaxis="y2"), **shared, annotations=[note])
+        assert [len(axes.texts) for axes in figure.axes] == [panel == 0, panel == 1]
+
+
 def test_words_are_shifted_bold_and_coloured_and_only_plotlys_tags_are_taken_out():
     note = {"text": "<b>the</b><br>&lt;eos&gt; <eos> $5", "x": 1, "y": 5, "xshift": 10, "font": {"color": style.PINK}}
     (text,) = drawn(line(), annotations=[note]).axes[0].texts

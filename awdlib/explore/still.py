@@ -282,10 +282,9 @@ def _annotate(figure: Any, paper: Any, panels: dict[tuple[str, str], Any], note:
     from matplotlib.transforms import blended_transform_factory
 
     across, up = str(note.get("xref", "x")), str(note.get("yref", "y"))
-    axes = panels.get((across.split()[0], up.split()[0])) or next(iter(panels.values()))
-    for (x_name, y_name), panel in panels.items():  # data of one axis, the paper or the panel for the other
-        if across.split()[0] == x_name or up.split()[0] == y_name:
-            axes = panel
+    names = across.split()[0], up.split()[0]
+    sharing = [panel for key, panel in panels.items() if key[0] == names[0] or key[1] == names[1]]
+    axes = panels.get(names) or [*sharing, *panels.values()][0]  # where one is the paper, the other's panel
     x, y = note.get("x", 0.5), note.get("y", 0.5)
     x = paper.x0 + paper.width * x if across == "paper" else x
     y = paper.y0 + paper.height * y if up == "paper" else y

@@ -11,21 +11,17 @@ begun by then.
 """
 
 import argparse
-import json
 import math
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import torch
+from grid import measure
 from torch import Tensor
-from tqdm import tqdm
 
-from awdlib import checkpoints
 from awdlib.corpora import EOS, Corpus, load_corpus
-from awdlib.environment import describe_environment, now
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
@@ -127,41 +123,22 @@ def main() -> int:
         "betas": list(BETAS),
         "words": corpus.vocabulary.decode(passage(corpus)),
     }
-    record = _begun(options.out, settings) or settings | {
-        "date": now(),
-        "environment": describe_environment(),
-        "runs": [],
-    }
-    done = {(one["alpha"], one["beta"]) for one in record["runs"]}
     cells = [
-        (alpha, beta)
-        for alpha in ALPHAS
-        for beta in BETAS
-        if (alpha, beta) not in done
+        {"alpha": alpha, "beta": beta} for alpha in ALPHAS for beta in BETAS
     ]
-    with ProcessPoolExecutor(
-        options.jobs, mp_context=get_context("spawn")
-    ) as pool:
-        runs = [pool.submit(run, *cell, options.epochs) for cell in cells]
-        for finished in tqdm(as_completed(runs), total=len(runs), unit="run"):
-            record["runs"].append(finished.result())
-            record["runs"].sort(key=lambda one: (one["alpha"], one["beta"]))
-            checkpoints.write_json(options.out, record)
+    record = measure(
+        options.out,
+        settings,
+        cells,
+        partial(run, epochs=options.epochs),
+        options.jobs,
+    )
     for one in record["runs"]:
         print(
             f"alpha {one['alpha']:<4g} beta {one['beta']:<4g} mean square {one['mean_square']:.4f}, of steps "
             f"{one['mean_square_step']:.4f}, validation perplexity {one['valid_perplexity']:.2f}"
         )
     return 0
-
-
-def _begun(path: Path, settings: dict) -> dict | None:
-    """What an interrupted start of the same experiment left behind."""
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    same = all(record.get(name) == value for name, value in settings.items())
-    return record if same else None
 
 
 if __name__ == "__main__":

@@ -9,19 +9,15 @@ a run; finished runs are kept and skipped when the script is started again.
 """
 
 import argparse
-import json
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+from grid import measure
 
-from awdlib import checkpoints
 from awdlib.corpora import Corpus, load_corpus
-from awdlib.environment import describe_environment, now
 from awdlib.model import ModelConfig
 from awdlib.training import EpochRecord, TrainConfig, start, train
 
@@ -104,48 +100,15 @@ def main() -> int:
         "ways": WAYS,
         "seeds": list(SEEDS),
     }
-    record = _begun(options.out, settings) or settings | {
-        "date": now(),
-        "environment": describe_environment(),
-        "runs": [],
-    }
-    done = {(one["way"], one["seed"]) for one in record["runs"]}
-    cells = [
-        (way, seed) for way in WAYS for seed in SEEDS if (way, seed) not in done
-    ]
-    with ProcessPoolExecutor(
-        options.jobs, mp_context=get_context("spawn")
-    ) as pool:
-        runs = [
-            pool.submit(
-                run, options.corpus, options.data, *cell, options.epochs
-            )
-            for cell in cells
-        ]
-        for finished in tqdm(as_completed(runs), total=len(runs), unit="run"):
-            record["runs"].append(finished.result())
-            record["runs"].sort(
-                key=lambda one: (list(WAYS).index(one["way"]), one["seed"])
-            )
-            checkpoints.write_json(options.out, record)
+    cells = [{"way": way, "seed": seed} for way in WAYS for seed in SEEDS]
+    one = partial(run, options.corpus, options.data, epochs=options.epochs)
+    record = measure(options.out, settings, cells, one, options.jobs)
     for way in WAYS:
         best = [one["best"] for one in record["runs"] if one["way"] == way]
         print(
             f"{way:12} best validation perplexity {min(best):.2f} to {max(best):.2f}, mean {sum(best) / len(best):.2f}"
         )
     return 0
-
-
-def _begun(path: Path, settings: dict) -> dict | None:
-    """What an interrupted start of the same experiment left behind."""
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return (
-        record
-        if all(record.get(name) == value for name, value in settings.items())
-        else None
-    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""What experiments over a grid share: several cells at a time, and a record that an interrupted run goes on with."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from awdlib import checkpoints
+from awdlib.environment import describe_environment, now
+
+
+def measure(
+    path: Path,
+    settings: dict[str, Any],
+    cells: list[dict[str, Any]],
+    run: Callable[..., dict[str, Any]],
+    jobs: int,
+) -> dict[str, Any]:
+    """Run the cells that the record does not hold yet, and write it after each; returns it, its runs in their order.
+
+    ``run`` takes a cell as keywords and returns what is kept of it, the cell's own values among it. A record of other
+    settings is begun anew.
+    """
+    record = _begun(path, settings) or settings | {
+        "date": now(),
+        "environment": describe_environment(),
+        "runs": [],
+    }
+    runs = record["runs"]
+    missing = [
+        cell
+        for cell in cells
+        if not any(cell.items() <= one.items() for one in runs)
+    ]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        started = [pool.submit(run, **cell) for cell in missing]
+        for finished in tqdm(
+            as_completed(started), total=len(started), unit="run"
+        ):
+            runs.append(finished.result())
+            runs.sort(
+                key=lambda one: [
+                    cell.items() <= one.items() for cell in cells
+                ].index(True)
+            )
+            checkpoints.write_json(path, record)
+    return record
+
+
+def _begun(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What an interrupted start of the same experiment left behind."""
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    same = all(record.get(name) == value for name, value in settings.items())
+    return record if same else None
