@@ -63,6 +63,23 @@ def test_words_stand_where_plotly_puts_them_on_a_logarithmic_axis_too(note, plac
     assert text.xycoords.transform(text.xy) == pytest.approx(wanted)
 
 
+def test_a_logarithmic_axis_across_is_counted_in_powers_of_ten_too():
+    figure = drawn(line(x=np.array([1.0, 10.0, 100.0])), xaxis={"type": "log"}, annotations=[{"x": 1, "y": 5}])
+    assert figure.axes[0].texts[0].xy == (10, 5)
+
+
+@pytest.mark.parametrize(("position", "where"), [("middle left", "right"), ("bottom center", "center")])
+def test_words_left_of_a_point_end_there(position, where):
+    trace = line(mode="text", text=["a", "b", "c"], textposition=position)
+    assert {text.get_ha() for text in drawn(trace).axes[0].texts} == {where}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_grid_lines_are_drawn_where_the_figure_has_them(shown):
+    (axes,) = drawn(line(), yaxis={"showgrid": shown}).axes
+    assert {gridline.get_visible() for gridline in axes.yaxis.get_gridlines()} == {shown}
+
+
 @pytest.mark.parametrize(("yref", "panel"), [("y", 0), ("y2", 1)])
 def test_words_stand_in_their_own_panel_where_two_share_an_axis(yref, panel):
     shared = {"yaxis": {"domain": [0.6, 1]}, "yaxis2": {"domain": [0, 0.4]}}
