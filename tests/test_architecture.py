@@ -15,7 +15,7 @@ ORDER = [
     "batches", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "exercises", "model", "softmax",
     "evaluation", "cache", "generation", "training_config", "training_records", "gradients", "graphs", "training",
     "presets", "settings", "environment", "checkpoints", "locks", "records", "runs", "ablation", "ablation_table",
-    "figures", "explore", "cli", "__main__",
+    "chapters", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them

@@ -3,11 +3,12 @@
     python book/_tools/refresh.py [NAME ...]        all chapters, or those named (without .ipynb)
 
 Chapters run with no corpora at hand and two threads, as in the tests. How long each one took goes into
-data/runs/chapter-times.json, from which the chapter itself reads it.
+data/runs/chapter-times.json, with its reading time, from which the chapter itself reads both.
 """
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from awdlib.environment import describe_environment, now
 
 BOOK = Path(__file__).resolve().parents[1]
 TIMES = BOOK.parent / "data" / "runs" / "chapter-times.json"
+FORMULAS_AND_LINKS = re.compile(r"\$\$.*?\$\$|\]\([^)]*\)", re.DOTALL)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -30,7 +32,7 @@ def main() -> None:
     for name in names:
         seconds = refresh(BOOK / f"{name}.ipynb")
         print(f"{name}: {seconds:.0f} s")
-        note_time(name, seconds)
+        note_times(name, seconds, reading_minutes(BOOK / f"{name}.ipynb"))
 
 
 def refresh(path: Path) -> float:
@@ -62,25 +64,39 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
             output.get("data", {}).pop(WIDGET, None)
 
 
-def note_time(name: str, seconds: float) -> None:
-    """Store how long a chapter runs; small changes are noise, and would change the chapter's own output."""
+def reading_minutes(path: Path) -> int:
+    """How long a chapter takes to read, in steps of five minutes: 130 words of prose or 15 lines of code a minute."""
+    cells = nbformat.read(path, as_version=4).cells
+    prose, code = (
+        "\n".join(cell.source for cell in cells if cell.cell_type == kind)
+        for kind in ("markdown", "code")
+    )
+    words = len(re.findall(r"\w+", FORMULAS_AND_LINKS.sub("", prose)))
+    lines = sum(bool(line.strip()) for line in code.splitlines())
+    return max(5, 5 * round((words / 130 + lines / 15) / 5))
+
+
+def note_times(name: str, seconds: float, minutes: int) -> None:
+    """Store how long a chapter runs and reads; small changes are noise, and would change the chapter's own output."""
     times = (
         json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
     )
-    known = times.get(name, {}).get("seconds", 0)
-    if not 0.7 < seconds / max(known, 1) < 1.4:
+    known = times.get(name, {"seconds": 0, "reading_minutes": 0})
+    same_run = 0.7 < seconds / max(known["seconds"], 1) < 1.4
+    if not same_run or minutes != known["reading_minutes"]:
         environment = {
             key: describe_environment()[key]
             for key in ("cpu", "cores", "torch")
         }
         times[name] = {
-            "seconds": round(seconds),
+            "seconds": known["seconds"] if same_run else round(seconds),
+            "reading_minutes": minutes,
             "date": now(),
             "environment": environment,
         }
-        checkpoints.write_json(TIMES, times)
+        checkpoints.write_json(TIMES, dict(sorted(times.items())))
         print(
-            f"{name}: noted its new running time; refresh it once more, since it prints that"
+            f"{name}: noted its new times; refresh it once more, since it prints them"
         )
 
 
