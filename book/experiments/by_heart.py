@@ -32,7 +32,7 @@ NEVER = 10**6  # a patience that no run outlasts: averaging stays off
 #: chosen among the sentences with a relative clause because the difference between the models shows well in them
 SENTENCES = {
     "train": "the stormy gull that the salmon board sails <eos>",
-    "valid": "the plump farmer that sees zeno looks happy <eos>",
+    "valid": "a branch that beatrice watches tracks this berry <eos>",
 }
 
 
