@@ -1,6 +1,7 @@
 """The chapters of the book in their order: what each one asks, and how long it takes to read and to run."""
 
 import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from awdlib.bundled import bundled
@@ -82,56 +83,35 @@ def times(name: str) -> str:
     )
 
 
-def book_map() -> "BookMap":
-    """The map of the book: every chapter but the introduction, its question, and its times; those to come are marked.
-
-    Example:
-        >>> from awdlib.chapters import book_map
-        >>> book_map()._repr_markdown_().splitlines()[0]
-        '### Foundations'
-    """
-    return BookMap()
-
-
 class BookMap:
-    """A map that a notebook shows as a table a part, with links to the chapters.
+    """The map of the book: every chapter but the introduction, its question, its times; those to come are marked.
+
+    A notebook shows it as a list a part, with links to the chapters.
 
     Example:
         >>> from awdlib.chapters import BookMap
         >>> print(BookMap())  # doctest: +ELLIPSIS
         Foundations
-          Language modelling and perplexity ...
+          1. Language modelling and perplexity ...
     """
 
     def __repr__(self) -> str:
-        lines, known = [], _times()
-        for part, chapters in _parts().items():
-            lines.append(part)
-            lines += [f"  {chapter.title} ({_duration(known.get(chapter.name))})" for chapter in chapters]
-        return "\n".join(lines)
+        return "\n".join(self._lines("{part}", "  {number}. {title} ({time})")) + "\n"
 
     def _repr_markdown_(self) -> str:
-        lines, known = [], _times()
-        for part, chapters in _parts().items():
-            lines += [f"### {part}", "", "| chapter | the question | to read | to run |", "| --- | --- | --: | --: |"]
-            for chapter in chapters:
-                time = known.get(chapter.name)
-                title = chapter.title if time is None else f"[{chapter.title}]({chapter.name}.ipynb)"
-                read, run = (f"{time['reading_minutes']} min", f"{time['seconds']} s") if time else ("to come", "")
-                lines.append(f"| {title} | {chapter.question} | {read} | {run} |")
-            lines.append("")
-        return "\n".join(lines)
+        return "\n".join(self._lines("\n**{part}**\n", "{number}. {link}  \n    {question} *{time}.*"))
+
+    def _lines(self, part_form: str, chapter_form: str) -> Iterator[str]:
+        times, part = _times(), ""
+        for number, chapter in enumerate(CHAPTERS[1:], start=1):  # without the introduction, on whose page the map is
+            if chapter.part != part:
+                part = chapter.part
+                yield part_form.format(part=part)
+            known = times.get(chapter.name)
+            time = f"{known['reading_minutes']} min to read, {known['seconds']} s to run" if known else "To come"
+            link = f"[{chapter.title}]({chapter.name}.ipynb)" if known else chapter.title
+            yield chapter_form.format(number=number, time=time, link=link, **chapter._asdict())
 
 
 def _times() -> dict[str, dict[str, int]]:
     return dict(json.loads(bundled("runs/chapter-times.json").read_text(encoding="utf-8")))
-
-
-def _parts() -> dict[str, list[Chapter]]:
-    """The chapters of each part, without the introduction, on whose page the map is."""
-    others = CHAPTERS[1:]
-    return {part: [one for one in others if one.part == part] for part in dict.fromkeys(one.part for one in others)}
-
-
-def _duration(time: dict[str, int] | None) -> str:
-    return "to come" if time is None else f"{time['reading_minutes']} min to read, {time['seconds']} s to run"

@@ -15,7 +15,11 @@ from awdlib.explore.page import specification as specification_of
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb"))
-OF_THEIR_OWN_FORM = {"gallery", "make-your-own"}  #: pages that are no chapters: nothing is proven or set as an exercise
+OF_THEIR_OWN_FORM = {
+    "intro",
+    "gallery",
+    "make-your-own",
+}  #: pages that are no chapters: nothing is proven or set as an exercise
 CHAPTERS = [name for name in NOTEBOOKS if name not in OF_THEIR_OWN_FORM]
 CONFIG = (ROOT / "_config.yml").read_text()
 REPOSITORY = re.search(r"^repository:\n  url: (?P<url>\S+)\n  branch: (?P<branch>\S+)$", CONFIG, re.M)
@@ -41,7 +45,7 @@ def source(cell):
 
 
 def test_there_are_chapters_and_the_table_of_contents_has_them_all():
-    listed = re.findall(r"file: book/([\w-]+)", (ROOT / "_toc.yml").read_text())
+    listed = re.findall(r"(?:file|root): book/([\w-]+)", (ROOT / "_toc.yml").read_text())
     assert CHAPTERS and {*NOTEBOOKS} <= {*listed}
 
 

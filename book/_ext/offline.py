@@ -6,7 +6,8 @@
   explorable say in a ``<meta name="plotly-…">`` where; it is loaded when a figure is about to be seen;
 - the style and the script that every explorable brings along, since a notebook's cell must stand alone, are taken out
   of its HTML here and kept in one file each for the site;
-- each reference of the bibliography can be linked to from Markdown: ``[text](bibliography.md#key)``.
+- each reference of the bibliography and each term of the glossary can be linked to from Markdown:
+  ``[text](bibliography.md#key)``, ``[text](glossary.md#locked-dropout)``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from awdlib.explore.page import asset
 
 CARTESIAN, FULL = "plotly/plotly-cartesian.min.js", "plotly/plotly.min.js"
 MATHJAX = "mathjax"
-BIBLIOGRAPHY = "book/bibliography"
+BIBLIOGRAPHY, GLOSSARY = "book/bibliography", "book/glossary"
 STYLE, SCRIPT = "explorable/explorable.css", "explorable/explorable.js"
 EXPLORABLE = re.compile(r'<figure class="explorable".*?</figure>', re.DOTALL)
 START = """(() => {
@@ -79,12 +80,23 @@ def finish_page(
 
 
 def name_references(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Make the bibliography's keys known to MyST as places that Markdown may link to."""
-    if BIBLIOGRAPHY in env.all_docs:
-        slugs = dict(env.metadata[BIBLIOGRAPHY].get("myst_slugs", {}))
-        for citation in env.get_domain("cite").citations:
-            slugs[citation.key] = (0, citation.citation_id, citation.key)
-        env.metadata[BIBLIOGRAPHY]["myst_slugs"] = slugs
+    """Make the bibliography's keys and the glossary's terms known to MyST as places that Markdown may link to."""
+    citations = {
+        citation.key: citation.citation_id
+        for citation in env.get_domain("cite").citations
+    }
+    terms = {
+        re.sub(r"\W+", "-", name.lower()).strip("-"): anchor
+        for name, _, kind, _, anchor, _ in env.get_domain("std").get_objects()
+        if kind == "term"
+    }
+    for page, places in ((BIBLIOGRAPHY, citations), (GLOSSARY, terms)):
+        if page in env.all_docs:
+            slugs = dict(env.metadata[page].get("myst_slugs", {}))
+            slugs |= {
+                name: (0, anchor, name) for name, anchor in places.items()
+            }
+            env.metadata[page]["myst_slugs"] = slugs
     return []
 
 
