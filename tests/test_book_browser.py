@@ -111,3 +111,22 @@ def test_axe_finds_nothing_of_ours(browser, address, name, scheme):
     report = [f"{v['id']}: {node['html'][:160]} {node['target']}" for v in found for node in v["nodes"]]
     page.close()
     assert report == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_front_says_what_it_is_for_whom_and_where_to_begin_on_its_first_screen(visit, width):
+    page = visit("index.html", width=width)
+    page.wait_for_url("**/book/intro.html")
+    screen = "node => { const {top, bottom} = node.getBoundingClientRect(); return [top, bottom]; }"
+    lead, begin = page.locator(".front-lead"), page.locator(".front-begin a").first
+    assert re.search(r"interactive book.*AWD-LSTM.*PyTorch.*for students.*teachers", lead.inner_text(), re.S)
+    assert begin.evaluate(screen)[1] < 450, "the first link is in the first half of the screen"
+    draw(page, 0)
+    top, bottom = page.locator(".explorable-plot").first.evaluate(screen)
+    if width > 1000:
+        assert top < 450 and bottom <= 950, "so is the beginning of the figure, and nearly all of it is on the screen"
+    else:
+        assert page.locator(".explorable input[type=range]").first.evaluate(screen)[1] < 800, "its slider is in sight"
+    begin.click()
+    page.wait_for_url("**/book/language-modelling.html")
+    assert page.locator("h1").first.inner_text().startswith("Language modelling and perplexity")
