@@ -122,6 +122,7 @@ def test_the_front_says_what_it_is_for_whom_and_where_to_begin_on_its_first_scre
     assert re.search(r"interactive book.*AWD-LSTM.*PyTorch.*for students.*teachers", lead.inner_text(), re.S)
     assert begin.evaluate(screen)[1] < 450, "the first link is in the first half of the screen"
     draw(page, 0)
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     top, bottom = page.locator(".explorable-plot").first.evaluate(screen)
     if width > 1000:
         assert top < 450 and bottom <= 950, "so is the beginning of the figure, and nearly all of it is on the screen"
