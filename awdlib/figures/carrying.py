@@ -56,7 +56,8 @@ def carrying_figure(runs: Sequence[dict[str, Any]], floor: float) -> Any:
         above.axhline(floor, color=colour("floor"), linestyle="--")
         above.text(len(windows) - 1, floor, "floor", color=colour("floor"), va="bottom", ha="right")
         above.set_xticks(range(len(windows)), windows)
-        above.set(xlabel="window, in words", ylabel="validation perplexity", title="trained and read in one way")
+        above.set(xlabel="window, in words", ylabel="validation perplexity", title="trained and read in the same way")
+        below.set_xticks([1, *range(5, len(cost) + 1, 5)])
         below.bar(np.arange(1, len(cost) + 1), cost, color=colour("without"))
         below.set(xlabel=f"place in a window of {windows[-1]}", ylabel="extra surprise, nats",
                   title="trained carrying, then read from zero at every window")  # fmt: skip

@@ -9,11 +9,24 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.corpora import EOS, Corpus, load_corpus
-from awdlib.figures.style import BLUE, CYCLE, GRID, INK, MUTED, ORANGE, colour, describe, label_ends, use_style
+from awdlib.figures.style import (
+    BLUE,
+    CYCLE,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PAPER,
+    colour,
+    describe,
+    fade,
+    label_ends,
+    use_style,
+)
 from awdlib.ngrams import KneserNey
 from awdlib.toy_language import ToyLanguage, toy_language
 
-START, STOP = 337, 358  #: where the sentence that is shown lies in the validation text, its <eos> included
+START, STOP = 337, 359  #: where the sentence that is shown lies in the validation text, its <eos> included
 GUESSES = 5  #: words shown of what the n-gram model expected
 MOST = 25.5  #: bits that the axis of surprise reaches
 _TOP = 0.33  # where the panel of guesses ends and that of the sentence begins, in parts of the picture
@@ -26,7 +39,7 @@ class Passage(NamedTuple):
         >>> from awdlib.figures.ngrams import passage
         >>> found = passage()
         >>> " ".join(found.words[:8]), found.exact.shape
-        ('today the patient farmers that two hens in', (21, 1105))
+        ('today the patient farmers that two hens in', (22, 1105))
     """
 
     words: list[str]  #: of the sentence, its <eos> included
@@ -84,7 +97,7 @@ def expectations(order: int, discount: float) -> np.ndarray:
 
     Example:
         >>> from awdlib.figures.ngrams import expectations
-        >>> expectations(3, 0.6).sum(1).round(6).tolist() == [1.0] * 21
+        >>> expectations(3, 0.6).sum(1).round(6).tolist() == [1.0] * 22
         True
     """
     corpus, _ = _toy()
@@ -140,24 +153,24 @@ def _bars(bits: np.ndarray, floor: np.ndarray, place: int, order: int) -> list[d
     seen = (rows < place) & (rows >= place - order + 1)
     bar = {"type": "bar", "orientation": "h", "y": rows, "width": 0.74, "hoverinfo": "skip"}
     reading = np.where(seen, MOST, 0)
+    mark = {"color": colour("floor"), "size": 9, "symbol": "diamond", "line": {"color": PAPER, "width": 1}}
     return [
         bar | {"x": reading, "width": 1.0, "marker": {"color": GRID, "line": {"width": 0}}},
-        bar | {"x": np.where(rows == place, 0, bits), "marker": {"color": "#f0b48f", "line": {"width": 0}}},
+        bar | {"x": np.where(rows == place, 0, bits), "marker": {"color": fade(ORANGE, 0.45), "line": {"width": 0}}},
         bar | {"x": np.where(rows == place, bits, 0), "marker": {"color": ORANGE, "line": {"width": 0}}},
-        {"type": "scatter", "x": floor, "y": rows, "mode": "markers", "hoverinfo": "skip",
-         "marker": {"color": colour("floor"), "size": 8, "symbol": "diamond"}},
+        {"type": "scatter", "x": floor, "y": rows, "mode": "markers", "hoverinfo": "skip", "marker": mark},
     ]  # fmt: skip
 
 
 def _guesses(p: np.ndarray, exact: np.ndarray) -> list[dict[str, Any]]:
     order = np.argsort(-p, kind="stable")[:GUESSES]
+    mark = {"color": colour("floor"), "size": 9, "symbol": "diamond", "line": {"color": PAPER, "width": 1}}
     rows = np.arange(GUESSES)
     below = {"xaxis": "x2", "yaxis": "y2", "hoverinfo": "skip", "y": rows}
     return [
         below | {"type": "bar", "orientation": "h", "x": p[order], "width": 0.74,
                  "marker": {"color": ORANGE, "line": {"width": 0}}},
-        below | {"type": "scatter", "x": exact[order], "mode": "markers",
-                 "marker": {"color": colour("floor"), "size": 8, "symbol": "diamond"}},
+        below | {"type": "scatter", "x": exact[order], "mode": "markers", "marker": mark},
     ]  # fmt: skip
 
 
@@ -167,11 +180,11 @@ def _layout(words: list[str], p: np.ndarray) -> dict[str, Any]:
     quiet = {"ticks": "", "showgrid": False, "showline": False, "automargin": False}
     return {
         "height": 620, "margin": {"l": 78, "r": 10, "t": 44, "b": 44}, "barmode": "overlay",
-        "xaxis": {"range": [0, MOST], "anchor": "y", "title": {"text": "surprise, bits", "standoff": 2},
+        "xaxis": {"range": [-0.6, MOST], "anchor": "y", "title": {"text": "surprise, bits", "standoff": 2},
                   "tickvals": [0, 5, 10, 15, 20, 25], "showgrid": True},
         "yaxis": quiet | {"range": [len(words) - 0.4, -0.6], "domain": [_TOP, 1], "anchor": "x",
                           "tickvals": list(range(len(words))), "ticktext": words},
-        "xaxis2": {"range": [0, 1], "anchor": "y2", "title": {"text": "probability of its likeliest words here",
+        "xaxis2": {"range": [-0.025, 1.01], "anchor": "y2", "title": {"text": "probability of its likeliest words here",
                    "standoff": 2}, "tickvals": [0, 0.25, 0.5, 0.75, 1], "showgrid": True},
         "yaxis2": quiet | {"range": [GUESSES - 0.4, -0.6], "domain": [0, _TOP - 0.13], "anchor": "x2",
                            "tickvals": list(range(GUESSES)), "ticktext": names},

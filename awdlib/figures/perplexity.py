@@ -158,7 +158,7 @@ def _notes(prompt: str, found: Hesitation) -> list[dict[str, Any]]:
         inside | {"y": 0.12, "text": "<b>■ the prediction</b>", "font": {"color": BLUE}},
         over | {"x": 0, "y": _TOP - 0.08, "text": f"<b>● the text shows {found.real:.1f}</b>", "xshift": 4,
                 "font": {"color": BLUE}},
-        over | {"x": 1, "y": _TOP - 0.08, "text": f"● it believes {found.own:.1f}", "xanchor": "right",
+        over | {"x": 1, "y": 0, "text": f"● it believes {found.own:.1f}", "xanchor": "right", "yshift": 22,
                 "font": {"color": MUTED}},
         over | {"x": 1, "y": 0, "text": f"the least possible {found.least:.1f}", "xanchor": "right", "yshift": 4,
                 "font": {"color": colour("floor")}},

@@ -5,6 +5,8 @@ from typing import Any
 
 from awdlib.figures.style import BLUE, GREEN, MUTED, PINK, describe, use_style
 
+#: Of a corpus's name: beside which part of its line it stands, from 0 to 1 along the ranks, and on which side.
+PLACES = {"toy": (0.5, "below"), "ptb": (0.33, "below"), "wikitext-2": (0.72, "above")}
 INKS = {"toy": GREEN, "ptb": BLUE, "wikitext-2": PINK}  #: of the corpora
 TITLES = {"toy": "toy language", "ptb": "Penn Treebank", "wikitext-2": "WikiText-2"}  #: as they are written
 
@@ -32,8 +34,7 @@ def zipf_figure(ranks: Mapping[str, Sequence[Sequence[int]]], marks: Mapping[str
         for name, pairs in ranks.items():
             rank, count = zip(*pairs, strict=True)
             ax.plot(rank, count, color=INKS[name])
-            ax.annotate(TITLES[name], (rank[-1], count[-1]), xytext=(-6, 10), textcoords="offset points",
-                        color=INKS[name], fontweight="bold", ha="center")  # fmt: skip
+            _name(ax, name, rank, count)
             for mark, number in marks[name].items():
                 if mark in ("<unk>", "<eos>"):
                     place = min(pairs, key=lambda pair: abs(pair[1] - number))[0]
@@ -53,3 +54,13 @@ def zipf_figure(ranks: Mapping[str, Sequence[Sequence[int]]], marks: Mapping[str
         for name, pairs in ranks.items()
     )
     return describe(figure, f"Occurrences of the word of each rank: {course}.")
+
+
+def _name(ax: Any, name: str, rank: Sequence[int], count: Sequence[int]) -> None:
+    """Write a corpus's name beside its line, where there is room."""
+    part, side = PLACES[name]
+    place = int(part * (len(rank) - 1))
+    above = side == "above"
+    ax.annotate(TITLES[name], (rank[place], count[place]), xytext=(24, 20) if above else (-8, -8), color=INKS[name],
+                textcoords="offset points", fontweight="bold", ha="left" if above else "right",
+                va="bottom" if above else "top")  # fmt: skip

@@ -120,7 +120,9 @@ def _split(
     return {
         "tokens": len(tokens),
         "types": len(tokens.unique()),
-        "characters": int(letters[tokens].sum()),  # one separator a token
+        "characters": int(
+            letters[tokens].sum()
+        ),  # a space after each word, and the line ends
         "unknown": int((tokens == unknown).sum()),
         "eos": int((tokens == ids[EOS]).sum()),
         "not_in_train": sum(token not in known for token in tokens.tolist()),
@@ -331,7 +333,7 @@ def main() -> int:
         "windows": list(WINDOWS),
         "seeds": list(SEEDS),
     }
-    record = _begun(options.out, settings) or settings | {
+    record = _begun(options.out, rounded(settings)) or settings | {
         "date": now(),
         "environment": describe_environment(),
     }
