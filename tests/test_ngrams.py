@@ -89,6 +89,15 @@ def test_a_text_at_once_is_its_words_one_by_one(order):
         assert model.next_word_probabilities(text[:place]).sum() == pytest.approx(1, abs=1e-9)
 
 
+def test_after_a_context_that_only_ended_the_text_the_shorter_one_speaks():
+    text = [0, 1, 0, 1, 2]  # nothing follows 2, nor 1 2
+    model = KneserNey(text, vocab_size=3, order=3, discount=0.5)
+    below = KneserNey(text, vocab_size=3, order=3, discount=0.5).next_word_probabilities([])
+    np.testing.assert_allclose(model.next_word_probabilities([1, 2]), below)
+    for word in range(3):
+        assert model.probabilities([1, 2, word])[-1] == pytest.approx(below[word])
+
+
 def test_a_word_that_never_occurred_has_a_probability_and_so_has_any_word_after_it():
     model = KneserNey([0, 1, 0, 1, 2, 0, 1], vocab_size=4, order=3, discount=0.5)
     assert (model.next_word_probabilities([0, 3]) > 0).all() and model.probabilities([3, 3, 0, 3]).min() > 0
