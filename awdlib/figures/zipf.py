@@ -6,9 +6,9 @@ from typing import Any
 from awdlib.figures.style import BLUE, GREEN, MUTED, PINK, describe, use_style
 
 #: Of a corpus's name: beside which part of its line it stands, from 0 to 1 along the ranks, and on which side.
-PLACES = {"toy": (0.5, "below"), "ptb": (0.33, "below"), "wikitext-2": (0.72, "above")}
+PLACES = {"toy": (0.5, "below"), "ptb": (0.4, "below"), "wikitext-2": (0.72, "above")}
 INKS = {"toy": GREEN, "ptb": BLUE, "wikitext-2": PINK}  #: of the corpora
-TITLES = {"toy": "toy language", "ptb": "Penn Treebank", "wikitext-2": "WikiText-2"}  #: as they are written
+TITLES = {"toy": "toy language", "ptb": "PTB", "wikitext-2": "WikiText-2"}  #: as they are written
 
 
 def zipf_figure(ranks: Mapping[str, Sequence[Sequence[int]]], marks: Mapping[str, Mapping[str, int]]) -> Any:
