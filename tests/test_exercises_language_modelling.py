@@ -68,10 +68,19 @@ def nats(p):
     (lambda p: math.exp(-mean(nats(p))), "the sign"),
     (lambda p: math.exp(min(700.0, sum(nats(p)))), "divide by the number of words"),
     (lambda p: math.prod(p) ** (-1 / len(p)) if math.prod(p) > 0 else math.inf, "is 0 in floating point"),
+    (lambda p: math.prod(p) ** (-1 / len(p)), "too small for a float: take the mean of the logarithms"),
+    (lambda p: math.exp(sum(nats(p))), "divide by the number of words\n"),
+    (lambda p: math.exp(sum(nats(p)) / (len(p) - 1)), "not by one less"),
+    (lambda p: -mean(nats(p)), "change its sign, then take the exponential"),
+    (lambda p: math.exp(sum(q * one for q, one in zip(p, nats(p), strict=True))), "do not weigh its ln p by p"),
     (lambda p: 7.0, "the exponential of the mean of -ln p"),
 ])  # fmt: skip
 def test_wrong_perplexities_get_a_hint(wrong, hint):
     rejected(check_perplexity, wrong, hint)
+
+
+def test_a_product_is_right_until_the_text_is_long():
+    assert check_perplexity(lambda p: math.prod(p) ** (-1 / len(p))).broken() == ["a long text"]
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
@@ -80,9 +89,19 @@ def test_wrong_perplexities_get_a_hint(wrong, hint):
     (lambda perplexity, tokens, characters: math.log2(perplexity) * characters / tokens, "the wrong way round"),
     (lambda perplexity, tokens, characters: math.log2(perplexity * tokens / characters), "to the perplexity alone"),
     (lambda perplexity, tokens, characters: perplexity, "all the bits of the text"),
+    (lambda perplexity, tokens, characters: math.log2(perplexity) * tokens, "the bits of the whole text: share them"),
+    (lambda perplexity, tokens, characters: perplexity ** (tokens / characters), "a perplexity a character"),
 ])  # fmt: skip
 def test_wrong_bits_per_character_get_a_hint(wrong, hint):
     rejected(check_bits_per_character, wrong, hint)
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda perplexity, tokens, characters: characters / tokens / math.log2(perplexity),
+    lambda perplexity, tokens, characters: math.log2(perplexity) / (characters // tokens),
+])  # fmt: skip
+def test_no_case_lets_a_wrong_fraction_pass(wrong):
+    assert len(check_bits_per_character(wrong).broken()) == 2
 
 
 def bigram(counts, D, lower=None, freed=None, lonely=True):
@@ -102,25 +121,45 @@ def bigram(counts, D, lower=None, freed=None, lonely=True):
     (lambda c, D: bigram(c, D, lower=c.sum(0) / c.sum()), "the Kneser-Ney probabilities", "counts occurrences"),
     (lambda c, D: bigram(c, D, lower=torch.full((5,), 0.2, dtype=c.dtype)), "the Kneser-Ney probabilities",
      "after how many different words"),
+    (lambda c, D: bigram(c, D, lower=torch.full((5,), 0.2, dtype=c.dtype)),
+     "a word that nothing ever followed has probabilities, too", "use the lower order alone"),
+    (lambda c, D: torch.where(c > 0, bigram(c, D, freed=0.0), bigram(c, D)), "each row sums to one",
+     "add it to those that were seen, too"),
+    (lambda c, D: bigram(c, D) - D * (c == 0), "no probability is 0", "nothing can be taken off a count of 0"),
+    (lambda c, D: bigram(c, D).T, "the Kneser-Ney probabilities", "first make each row sum to one"),
+    (lambda c, D: bigram(c, D)[:4], "gives a table of probabilities", "its shape is (4, 5)"),
+    (lambda c, D: torch.cat([bigram(c, D), torch.ones(1, 5)]), "gives a table of probabilities", "its shape is (6, 5)"),
 ])  # fmt: skip
 def test_wrong_tables_of_bigrams_get_a_hint(wrong, broken, hint):
     report = check_bigram(wrong)
     assert broken in report.broken() and hint in repr(report), report
 
 
+@pytest.mark.parametrize("kind", [
+    torch.Tensor.float, torch.Tensor.numpy, torch.Tensor.tolist, lambda table: table.float().numpy(),
+    torch.Tensor.requires_grad_,
+])  # fmt: skip
+def test_a_right_table_of_another_kind_passes(kind):
+    assert check_bigram(lambda counts, D: kind(bigram(counts, D))).kept
+
+
 def loop(model, columns, length, carried=True, kind="targets"):
     """An evaluation loop with the bugs asked for, written apart from the check's own."""
-    state, total, losses = None, 0.0, []
+    state, total, losses, shares = None, 0.0, [], []
     for start in range(0, len(columns) - 1, length):
         inputs, targets = columns[start : start + length][: len(columns) - 1 - start], columns[start + 1 :][:length]
         logits, state = model(inputs, state if carried else None)
         each = -logits.log_softmax(-1).gather(-1, targets[..., None])
         total, losses = total + each.sum().item(), [*losses, each.mean().item()]
+        shares.append(len(targets) / (len(columns) - 1))
     count = (len(columns) - 1) * columns.shape[1]
     return {
         "targets": math.exp(total / count),
         "rows": math.exp(total / columns.numel()),
+        "columns": math.exp(total / (len(columns) - 1)),
+        "nats": total / count,
         "windows": math.exp(mean(losses)),
+        "weighed": sum(share * math.exp(loss) for share, loss in zip(shares, losses, strict=True)),
         "perplexities": mean(map(math.exp, losses)),
     }[kind]
 
@@ -129,16 +168,30 @@ def test_a_right_loop_written_otherwise_passes():
     assert check_evaluation(loop).kept
 
 
-@pytest.mark.parametrize(("carried", "kind", "hint"), [
-    (False, "targets", "hand the state of one window to the next"),
-    (True, "windows", "weigh each window's loss"),
-    (True, "perplexities", "average the losses"),
-    (True, "rows", "one fewer than there are rows"),
-    (False, "windows", "hand the state of one window to the next; weigh each window's loss"),
-    (False, "perplexities", "hand the state of one window to the next; average the losses"),
-    (False, "rows", "hand the state of one window to the next; divide by the number of targets"),
+CARRY = "hand the state of one window to the next"
+ONCE = "average the losses and take the exponential once, at the end"
+WEIGH = "weigh each window's loss by its number of targets: the last one is shorter"
+
+
+@pytest.mark.parametrize("carried", [True, False])
+@pytest.mark.parametrize(("kind", "equal", "shorter"), [
+    ("targets", [], []), ("windows", [], [WEIGH]), ("weighed", [ONCE], [ONCE]), ("perplexities", [ONCE], [ONCE, WEIGH]),
 ])  # fmt: skip
-def test_wrong_loops_get_a_hint(carried, kind, hint):
+def test_each_of_the_three_bugs_gets_its_own_hint_and_no_other_does(carried, kind, equal, shorter):
+    report = check_evaluation(lambda model, columns, length: loop(model, columns, length, carried, kind))
+    one, same, last = report.promises
+    assert one.kept, "in one window none of them shows"
+    for promise, bugs in ((same, equal), (last, shorter)):
+        expected = [*([] if carried else [CARRY]), *bugs]
+        assert promise.kept == (not expected) and (promise.kept or promise.hint == "; ".join(expected))
+
+
+@pytest.mark.parametrize(("kind", "hint"), [
+    ("rows", "one fewer than there are rows"), ("columns", "that of rows times that of columns"),
+    ("nats", "this is the mean loss: take its exponential"),
+])  # fmt: skip
+@pytest.mark.parametrize("carried", [True, False])
+def test_other_wrong_loops_get_a_hint(carried, kind, hint):
     rejected(check_evaluation, lambda model, columns, length: loop(model, columns, length, carried, kind), hint)
 
 
