@@ -126,7 +126,7 @@ def product_norms(jacobians: Tensor, part: slice = slice(None)) -> Tensor:
         part: of the state: rows and columns of the product whose norm is taken; an LSTM's cells are the second half.
 
     Returns:
-        (T,): entry k - 1 is the largest factor by which an error may grow, or the least shrink, over k steps.
+        (T,): entry k - 1 is the largest factor that an error can meet over k steps.
 
     Example:
         >>> import torch
@@ -134,11 +134,11 @@ def product_norms(jacobians: Tensor, part: slice = slice(None)) -> Tensor:
         >>> product_norms(0.5 * torch.eye(2).expand(3, 2, 2))
         tensor([0.5000, 0.2500, 0.1250])
     """
-    product, norms = torch.eye(jacobians.shape[1], dtype=jacobians.dtype), []
+    product, products = torch.eye(jacobians.shape[1], dtype=jacobians.dtype), []
     for jacobian in jacobians.flip(0):
         product = product @ jacobian
-        norms.append(torch.linalg.matrix_norm(product[part, part], ord=2))
-    return torch.stack(norms)
+        products.append(product[part, part])
+    return torch.linalg.matrix_norm(torch.stack(products), ord=2)
 
 
 def loss_reach(model: LanguageModel, tokens: Tensor, distance: int, samples: int = 100) -> Tensor:
