@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from awdlib.figures.style import GOLD, INK, MUTED, SKY, colour, describe, label_end, perplexity_axis, use_style
+from awdlib.figures.style import GOLD, INK, MUTED, PINK, colour, describe, label_end, perplexity_axis, use_style
 from awdlib.training import EpochRecord
 
 #: arms of the record ``data/runs/lstm.json``: name, colour, whether the line is broken
 ARMS = {
-    "lstm-open": ("LSTM, forget bias 1", SKY, "--"), "lstm": ("LSTM", colour("with"), "-"),
+    "lstm-open": ("LSTM, forget bias 1", PINK, "--"), "lstm": ("LSTM", colour("with"), "-"),
     "rnn-orthogonal": ("tanh, orthogonal", GOLD, "--"), "rnn": ("tanh network", colour("without"), "-"),
 }  # fmt: skip
 FEWEST = 30  #: verbs of a distance, below which nothing is drawn: chance alone would move a point too far
@@ -68,14 +68,16 @@ def agreement_figure(record: dict[str, Any]) -> Any:
             _bundle(left, distances, [[table[d] for d in distances] for table in tables], ink, style, name)
             ends[name] = _bundle(right, record["distances"], [run["stretched"] for run in runs], ink, style, name)
         table = accuracy(record["bigram"], attractor=True)
-        left.plot([*table], [*table.values()], color=MUTED, linestyle=":", label="the word before alone")
+        left.plot([*table], [*table.values()], color=MUTED, linestyle=":")
+        left.text(max(table), 0.27, "the word before alone", color=MUTED, ha="right", va="top")
         for ax in (left, right):
             ax.axhline(0.5, color=INK, linewidth=1)
-            ax.text(ax.get_xlim()[1], 0.505, "guessing ", ha="right", va="bottom", fontsize=10)
+            ax.text(0, 0.505, " guessing", va="bottom", fontsize=10, transform=ax.get_yaxis_transform())
             ax.axhline(1, color=colour("floor"), linestyle="--")
-            ax.set(ylim=(0, 1.04), ylabel="verbs expected in\nthe right number")
+            ax.set(ylim=(0, 1.12), ylabel="verbs expected in\nthe right number")
             ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        left.text(distances[0], 0.985, "the grammar itself", color=colour("floor"), va="top", fontsize=10)
+            ax.text(0, 1.01, " the grammar itself", color=colour("floor"), va="bottom", fontsize=10,
+                    transform=ax.get_yaxis_transform())  # fmt: skip
         longest = record["distances"][-1]
         last = max(distances)
         left.set_xticks(distances, [f"{d}+" if d == last else str(d) for d in distances])
@@ -83,7 +85,7 @@ def agreement_figure(record: dict[str, Any]) -> Any:
         right.set(title="stretched sentences", xlabel="words from subject to verb", xscale="log")
         right.set_xticks(record["distances"], [str(d) for d in record["distances"]])
         right.minorticks_off()
-        left.legend(loc="lower left", fontsize=10)
+        right.legend(loc="lower left", fontsize=10, borderaxespad=0.2)
         plt.close(figure)
     told = ", ".join(f"{value:.0%} for {name}" for name, value in ends.items())
     return describe(
@@ -156,7 +158,7 @@ def lesson_figure(history: Sequence[EpochRecord], floor: float, shares: dict[int
     import matplotlib.pyplot as plt
 
     with use_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4))
+        figure, (left, right) = plt.subplots(2, 1, figsize=(6.0, 5.6))
         for role in ("train", "valid"):
             values = [getattr(record, f"{role}_perplexity") for record in history]
             left.plot([record.epoch for record in history], values, color=colour(role), label=role)
@@ -167,7 +169,7 @@ def lesson_figure(history: Sequence[EpochRecord], floor: float, shares: dict[int
         right.axhline(0.5, color=INK, linewidth=1)
         right.text(max(shares), 0.49, "guessing", ha="right", va="top", fontsize=10)
         right.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        right.set(ylim=(0, 1.04), xlabel="words from subject to verb", ylabel="in the right number", xticks=[*shares])
+        right.set(ylim=(0, 1.04), xlabel="words from subject to verb", ylabel="right number", xticks=[*shares])
         plt.close(figure)
     last = history[-1]
     told = ", ".join(f"{share:.0%} at {distance} words" for distance, share in shares.items())

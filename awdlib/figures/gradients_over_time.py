@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from awdlib import _require as require
-from awdlib.figures.style import INK, MUTED, SEQUENTIAL, colormap, colour, describe, label_end, use_style
+from awdlib.figures.style import GOLD, INK, MUTED, SEQUENTIAL, colormap, colour, describe, label_end, use_style
 from awdlib.reach import Journey, lstm_journey, product_norms, rnn_journey
 
 HIDDEN, STEPS = 24, 50  #: units of the layers, and steps that they run
@@ -105,8 +105,9 @@ def gradient_figure(gain: float, forget_bias: float) -> go.Figure:
     figure = go.Figure(
         data=[_line(distance, np.log10(values), name, ink, dash) for name, values, ink, dash in lines],
         layout={
-            "height": 420, "margin": {"l": 62, "r": 12, "t": 58, "b": 48}, "showlegend": True,
-            "legend": {"x": 0, "y": 1.02, "entrywidth": 0.5, "entrywidthmode": "fraction", "itemclick": False},
+            "height": 420, "margin": {"l": 62, "r": 12, "t": 52, "b": 48},
+            "annotations": [_key("tanh network", "its bound, gain<sup>k</sup>", colour("without"), 1.08),
+                            _key("LSTM", "its forget gates alone", colour("with"), 1.015)],
             "xaxis": {"title": {"text": "distance k, steps"}, "range": [0, STEPS + 0.5]},
             "yaxis": {"title": {"text": "largest factor of an error"}, "range": [LOWEST, HIGHEST],
                       "tickvals": list(ticks), "ticktext": powers},
@@ -119,6 +120,12 @@ def gradient_figure(gain: float, forget_bias: float) -> go.Figure:
         f"Gain {gain:g}, forget bias {forget_bias:g}: over {STEPS} steps the largest factor of an error is {ends}; the "
         f"bound is {_power(gain**STEPS)}, and the forget gates alone let {_power(float(lines[2][1][-1]))} pass.",
     )
+
+
+def _key(name: str, dotted: str, ink: str, y: float) -> dict[str, Any]:
+    """One network's line and its dotted companion, in words."""
+    return {"text": f"<b>{name}</b>; dotted: {dotted}", "x": 0, "y": y, "xref": "paper", "yref": "paper",
+            "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"color": ink}}  # fmt: skip
 
 
 def _line(x: np.ndarray, y: np.ndarray, name: str, ink: str, dash: str) -> dict[str, Any]:
@@ -154,15 +161,15 @@ def border_figure(maps: dict[str, Tensor], words: Sequence[str], border: int) ->
 
     top = max(one.max().item() for one in maps.values())
     with use_style():
-        figure, panels = plt.subplots(len(maps), 1, figsize=(6.2, 5.4 * len(maps)), squeeze=False, sharex=True)
+        figure, panels = plt.subplots(len(maps), 1, figsize=(5.6, 5.0 * len(maps)), squeeze=False, sharex=True)
         for ax, (title, one) in zip(panels[:, 0], maps.items(), strict=True):
             shown = np.ma.masked_equal(one.numpy(), 0)
             image = ax.imshow(shown, cmap=colormap(SEQUENTIAL), norm=LogNorm(top * FAINTEST, top))
             for line in (ax.axhline, ax.axvline):
                 line(border - 0.5, color=colour("forget"), linestyle="--")
             ax.set(title=title, ylabel="prediction after reading …")
-            ax.set_xticks(range(len(words)), words, rotation=90, fontsize=10)
-            ax.set_yticks(range(len(words)), words, fontsize=10)
+            ax.set_xticks(range(len(words)), words, rotation=90, fontsize=11)
+            ax.set_yticks(range(len(words)), words, fontsize=11)
             ax.tick_params(length=0)
             ax.grid(False)
         panels[-1, 0].set_xlabel("… depends on this word")
@@ -189,9 +196,9 @@ def reach_figure(reaches: dict[str, Sequence[Sequence[float]]]) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    inks = {"LSTM": colour("with"), "tanh network": colour("without")}
+    inks = {"LSTM": colour("with"), "tanh network": colour("without"), "orthogonal": GOLD}
     with use_style():
-        figure, ax = plt.subplots(figsize=(6.6, 3.8))
+        figure, ax = plt.subplots(figsize=(6.0, 3.7))
         for arm, runs in reaches.items():
             relative = np.array([np.array(run) / run[0] for run in runs])
             ax.plot(relative.T, color=inks.get(arm, INK), alpha=0.35, linewidth=1.2)
@@ -251,7 +258,7 @@ def cliff_figure(steps: int, start: float, rate: float, limit: float) -> Any:
     plain, clipped = start - rate * slope, start - rate * float(np.clip(slope, -limit, limit))
     height = float(cliff(np.array([start]), steps)[0])
     with use_style():
-        figure, ax = plt.subplots(figsize=(6.4, 3.4))
+        figure, ax = plt.subplots(figsize=(5.6, 3.2))
         w = np.sort(np.append(np.linspace(5.5, 6.5, 400), np.linspace(5.98, 6.02, 400)))
         ax.plot(w, cliff(w, steps), color=INK)
         for end, lift, ink, name in (

@@ -26,10 +26,10 @@ def cell_figure() -> Any:
     import matplotlib.pyplot as plt
 
     with use_style():
-        figure, ax = plt.subplots(figsize=(7.0, 4.25))
-        ax.set(xlim=(-1.05, 11.0), ylim=(-0.95, 5.75), aspect="equal")
+        figure, ax = plt.subplots(figsize=(6.4, 3.95))
+        ax.set(xlim=(-1.05, 11.0), ylim=(-0.95, 5.85), aspect="equal")
         ax.axis("off")
-        ax.add_patch(_rounded((0.75, 0.1), 8.95, 5.55, PAPER, GRID, 2))
+        ax.add_patch(_rounded((0.75, 0.1), 8.95, 5.7, PAPER, GRID, 2))
         _highway(ax)
         _gates(ax)
         _hidden(ax)
@@ -48,7 +48,7 @@ def _highway(ax: Any) -> None:
     _arrow(ax, [(-0.1, HIGHWAY), (10.05, HIGHWAY)], green, 5)
     ax.text(-0.2, HIGHWAY, "$c_{t-1}$", ha="right", va="center", fontsize=19, color=green)
     ax.text(10.15, HIGHWAY, "$c_t$", ha="left", va="center", fontsize=19, color=green)
-    ax.text(6.75, HIGHWAY + 0.3, "$c_t = f\\,c_{t-1} + i\\,g$", ha="center", fontsize=15, color=green)
+    ax.text(7.0, HIGHWAY + 0.42, "$c_t = f\\,c_{t-1} + i\\,g$", ha="center", fontsize=15, color=green)
 
 
 def _gates(ax: Any) -> None:
@@ -67,7 +67,7 @@ def _gates(ax: Any) -> None:
             zorder=5,
         )
         ax.text(x - 0.16, BOXES + 0.66, f"${symbol}$", fontsize=18, color=ink, ha="right", va="center")
-        ax.text(x, BUS - 0.16, name, ha="center", va="top", fontsize=12.5, color=ink)
+        ax.text(x, BUS - 0.16, name, ha="center", va="top", fontsize=12, color=ink)
     (f, i, g, _), middle = [gate[1] for gate in GATES], 3.55
     join = (i + g) / 2
     _arrow(ax, [(f, BOXES + 0.42), (f, HIGHWAY - 0.3)], colour("forget"), 2)
