@@ -167,9 +167,13 @@ def lesson_figure(history: Sequence[EpochRecord], floor: float, shares: dict[int
         left.legend(fontsize=10)
         right.plot([*shares], [*shares.values()], color=colour("with"), marker="o", markersize=4)
         right.axhline(0.5, color=INK, linewidth=1)
-        right.text(max(shares), 0.49, "guessing", ha="right", va="top", fontsize=10)
         right.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        right.set(ylim=(0, 1.04), xlabel="words from subject to verb", ylabel="right number", xticks=[*shares])
+        right.set(
+            ylim=(0, 1.04),
+            xlabel="words from subject to verb",
+            ylabel="right number\n(50%: guessing)",
+            xticks=[*shares],
+        )
         plt.close(figure)
     last = history[-1]
     told = ", ".join(f"{share:.0%} at {distance} words" for distance, share in shares.items())
