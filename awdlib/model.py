@@ -31,7 +31,8 @@ class ModelConfig:
         embedding_size: features of a word; with ``tied``, also of the last layer's output.
         hidden_size: features of each layer but the last.
         num_layers: number of recurrent layers.
-        cell: "lstm", or "gru" for AWD-GRU: the same regularizers, three blocks of weights instead of four.
+        cell: "lstm", or "gru" for AWD-GRU: the same regularizers, three blocks of weights instead of four; or "rnn",
+            the simple recurrent network, which has one and no gates.
         tied: whether the softmax uses the embedding matrix (Inan et al. 2016; Press & Wolf 2016).
         dropout_input: locked dropout on the embedded words.
         dropout_hidden: locked dropout between layers.
@@ -108,7 +109,7 @@ class Encoding(NamedTuple):
         (torch.Size([10, 2, 8]), True)
     """
 
-    states: list[State]  #: of each layer after the window: (h, c) of an LSTM, (h,) of a GRU
+    states: list[State]  #: of each layer after the window: (h, c) of an LSTM, else (h,)
     raw_output: Tensor  #: (T, B, features) of the last layer: what TAR and the cache see
     dropped_output: Tensor  #: the same after locked dropout: what AR and the softmax see
 

@@ -1,7 +1,7 @@
-"""LSTM and GRU, each twice: one step written as its equations, and a fast layer with weight drop.
+"""LSTM, GRU and the simple recurrent network, each twice: one step written as its equations, and a fast layer.
 
-`lstm_step` and `gru_step` are there to be read and to be held against; `LSTMLayer` and `GRULayer` run whole windows
-through torch's fused kernels.
+`lstm_step`, `gru_step` and `rnn_step` are there to be read and to be held against; `LSTMLayer`, `GRULayer` and
+`RNNLayer` run whole windows through torch's fused kernels, with weight drop.
 """
 
 import math
@@ -19,7 +19,7 @@ from awdlib.dropout import require_probability, weight_dropout
 # instead costs well under a tenth of a millisecond; the warning about it would come with every run.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk of memory")
 
-State = tuple[Tensor, ...]  #: (h, c) of an LSTM, (h,) of a GRU; each (batch, hidden_size)
+State = tuple[Tensor, ...]  #: (h, c) of an LSTM, (h,) of a GRU or a simple network; each (batch, hidden_size)
 
 
 def lstm_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> State:
@@ -101,6 +101,40 @@ def gru_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias
     return ((1 - z) * n + z * h,)
 
 
+def rnn_step(x: Tensor, state: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> State:
+    """One step of the simple recurrent network (Elman 1990), with tanh: the network without gates.
+
+    Args:
+        x: (batch, input_size), the input at this time step.
+        state: h of the step before, (batch, hidden_size), in a tuple.
+        weight_ih: (hidden_size, input_size).
+        weight_hh: (hidden_size, hidden_size).
+        bias_ih: (hidden_size,).
+        bias_hh: (hidden_size,), redundant beside bias_ih, kept because torch has both.
+
+    Returns:
+        the new h, (batch, hidden_size), in a tuple.
+
+    Raises:
+        ValueError: a shape is none of these.
+
+    Example:
+        Step after step it is torch's own network:
+
+        >>> import torch
+        >>> from awdlib.recurrent import rnn_step
+        >>> rnn, x = torch.nn.RNN(5, 7), torch.ones(4, 3, 5)
+        >>> state = (torch.zeros(3, 7),)
+        >>> for x_t in x:
+        ...     state = rnn_step(x_t, state, *rnn.parameters())
+        >>> torch.allclose(state[0], rnn(x)[0][-1], atol=1e-6)
+        True
+    """
+    _require_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh, gates=1, parts=1)
+    (h,) = state
+    return ((x @ weight_ih.t() + bias_ih + h @ weight_hh.t() + bias_hh).tanh(),)
+
+
 def _require_step(x: Tensor, state: State, *weights: Tensor, gates: int, parts: int) -> None:
     """Look whether the shapes of a step fit together: broadcasting would hide that they do not."""
     require.floats("x", x, "(batch, input_size)")
@@ -130,7 +164,7 @@ class RecurrentLayer(nn.Module, ABC):
     Merity et al. 2017, section 2. The raw ``weight_hh`` is the parameter; each training forward multiplies it with a
     fresh mask, and the gradient flows back through that product. Biases and ``weight_ih`` are never dropped. In
     evaluation, or with ``weight_dropout=0``, this is exactly torch's own layer. The original code masks the same
-    matrix, also once a window. Use `LSTMLayer` or `GRULayer`.
+    matrix, also once a window. Use `LSTMLayer`, `GRULayer` or `RNNLayer`.
 
     Args:
         input_size: features of the input.
@@ -280,12 +314,31 @@ class GRULayer(RecurrentLayer):
         return torch.gru(x, state[0], weights, True, 1, 0.0, self.training, False, False)
 
 
-#: `LSTMLayer` and `GRULayer` by the name of the cell.
-#:
-#: :meta hide-value:
-LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+class RNNLayer(RecurrentLayer):
+    """A layer of the simple recurrent network (Elman 1990) with weight drop; its state is (h,).
 
-#: `lstm_step` and `gru_step` by the name of the cell.
+    It has no gates and no cell; the book compares others with it. Its arguments are those of `RecurrentLayer`.
+
+    Example:
+        One block of weights where an LSTM has four:
+
+        >>> from awdlib.recurrent import LSTMLayer, RNNLayer
+        >>> [sum(weight.numel() for weight in layer(6, 8).parameters()) for layer in (RNNLayer, LSTMLayer)]
+        [128, 512]
+    """
+
+    gates, parts = 1, 1
+
+    def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return torch.rnn_tanh(x, state[0], weights, True, 1, 0.0, self.training, False, False)
+
+
+#: `LSTMLayer`, `GRULayer` and `RNNLayer` by the name of the cell.
 #:
 #: :meta hide-value:
-STEPS = {"lstm": lstm_step, "gru": gru_step}
+LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}
+
+#: `lstm_step`, `gru_step` and `rnn_step` by the name of the cell.
+#:
+#: :meta hide-value:
+STEPS = {"lstm": lstm_step, "gru": gru_step, "rnn": rnn_step}

@@ -14,7 +14,7 @@ from awdlib.model import LanguageModel, ModelConfig, Output, at_least_single, cr
 from awdlib.presets import PRESETS
 
 T, B, VOCAB = 6, 3, 11
-CELLS = {"lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3)}  # torch's own layer, and its blocks of weights
+CELLS = {"lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3), "rnn": (nn.RNN, 1)}  # torch's own layer, and its blocks of weights
 OFF = dict.fromkeys([f"dropout_{where}" for where in ("input", "hidden", "output", "embedding", "weight")], 0.0)
 ON = dict(zip(OFF, (0.4, 0.3, 0.2, 0.1, 0.5), strict=True))
 
@@ -239,7 +239,7 @@ def test_the_defaults_are_the_papers_for_penn_treebank():
     ({"embedding_size": -3}, "embedding_size is -3; it must be at least 1"),
     ({"hidden_size": 0}, "hidden_size is 0; it must be at least 1"),
     ({"num_layers": -1}, "num_layers is -1; it must be at least 1"),
-    ({"cell": "rnn"}, "cell is 'rnn'; it must be one of lstm, gru"),
+    ({"cell": "gpt"}, "cell is 'gpt'; it must be one of lstm, gru, rnn"),
     ({"init_range": 0.0}, "init_range is 0.0; it must be positive and finite"),
     ({"init_range": float("inf")}, "init_range is inf; it must be a finite number"),
     *(({name: p}, f"{name} is {p}; it must lie in [0, 1): at 1 nothing would be kept")

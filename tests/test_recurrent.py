@@ -14,7 +14,7 @@ from awdlib.dropout import keep_mask
 from awdlib.recurrent import LAYERS, STEPS, LSTMLayer, RecurrentLayer
 
 T, B, INPUTS, HIDDEN = 7, 3, 5, 4
-GATES = {"lstm": 4, "gru": 3}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 @pytest.fixture(params=GATES)  # the names themselves: a layer that went missing must be missed
@@ -25,7 +25,7 @@ def cell(request):
 def pair(cell, dropout=0.5, dtype=torch.float32):
     """Our layer, and torch's with the same weights."""
     layer = LAYERS[cell](INPUTS, HIDDEN, dropout, generator=torch.Generator().manual_seed(1)).to(dtype)
-    oracle = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](INPUTS, HIDDEN).to(dtype)
+    oracle = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell](INPUTS, HIDDEN).to(dtype)
     for name, weight in layer.named_parameters():
         getattr(oracle, f"{name}_l0").data.copy_(weight.data)
     return layer, oracle

@@ -1,0 +1,109 @@
+"""The record of the experiment on gates: of today's script, corpus and exams, and as the chapter tells it."""
+
+import json
+import math
+import statistics
+
+import pytest
+from test_records import read, script
+
+from awdlib.agreement import bigram_share, draw_exam, stretched_exam
+from awdlib.corpora import load_corpus
+from awdlib.figures.agreement import accuracy
+from awdlib.toy_language import toy_language
+
+RECORD, EXPERIMENT, CORPUS = read("lstm"), script("lstm"), load_corpus("toy")
+
+
+def test_it_is_whole_and_of_todays_corpus_and_settings():
+    plan = EXPERIMENT.plan(CORPUS, RECORD["training"]["epochs"])
+    assert json.loads(json.dumps(plan)) == {name: RECORD[name] for name in plan}
+    assert RECORD["environment"]["commit"] and not RECORD["environment"]["commit"].endswith("+")
+    assert {*RECORD["runs"]} == {f"{arm}-{seed}" for arm in RECORD["arms"] for seed in RECORD["seeds"]}
+    assert len(RECORD["seeds"]) >= 3 and RECORD["pilot_seed"] not in RECORD["seeds"]
+    for run in RECORD["runs"].values():
+        assert len(run["curve"]) == RECORD["training"]["epochs"] and len(run["reach"]) == EXPERIMENT.REACH + 1
+
+
+def test_the_arms_are_equally_large():
+    sizes = RECORD["parameters"].values()
+    assert max(sizes) - min(sizes) == 3, "the chapter says: but for three"
+
+
+def test_learning_rates_are_the_best_of_the_pilot_and_inside_the_list_that_was_searched():
+    for arm in RECORD["arms"]:
+        reached = {lr: RECORD["pilot"][f"{arm}-{lr:g}"] for lr in RECORD["rates"]}
+        best = min(reached, key=reached.get)
+        assert {RECORD["runs"][f"{arm}-{seed}"]["lr"] for seed in RECORD["seeds"]} == {best}
+        assert RECORD["rates"][0] < best < RECORD["rates"][-1]
+
+
+def test_exams_and_the_bigrams_answers_are_drawn_again_alike():
+    language = toy_language()
+    exam = draw_exam(language, CORPUS, **RECORD["exam"])
+    assert EXPERIMENT.tally(exam, bigram_share(CORPUS, exam)) == RECORD["bigram"]
+    asked = [[row[:2], row[2]] for row in RECORD["bigram"]]
+    for run in RECORD["runs"].values():
+        for (kind, verbs), row in zip(asked, run["agreement"], strict=True):
+            assert row[:2] == kind and verbs - 20 <= row[2] <= verbs, "but for the columns' first words"
+    for adjectives, distance in zip(RECORD["stretched"]["adjectives"], RECORD["distances"], strict=True):
+        one = stretched_exam(language, CORPUS, adjectives, count=2, seed=1)
+        assert {verb.distance for verb in one.verbs} == {distance}
+
+
+def test_no_sentence_of_the_training_text_has_as_many_adjectives_as_the_longest_of_the_exam():
+    language = toy_language()
+    row = language.emission[:, language.arcs.classes.index("adjective")].any(axis=0)
+    adjectives = {word for word, able in zip(language.vocabulary, row, strict=True) if able}
+    longest = run = 0
+    for word in CORPUS.vocabulary.decode(CORPUS.train):
+        run = run + 1 if word in adjectives else 0
+        longest = max(longest, run)
+    assert longest < 10 < RECORD["stretched"]["adjectives"][-1]
+
+
+@pytest.mark.parametrize(
+    ("arm", "knows"), [("lstm", True), ("lstm-open", True), ("rnn", False), ("rnn-orthogonal", False)]
+)
+def test_what_the_figures_alternative_text_claims(arm, knows):
+    runs = [RECORD["runs"][f"{arm}-{seed}"] for seed in RECORD["seeds"]]
+    far = [accuracy(run["agreement"], attractor=True) for run in runs]
+    for distance in (7, 8, 9):
+        mean = statistics.mean(one[distance] for one in far)
+        assert mean > 0.9 if knows else mean < 0.7
+    at = dict(zip(RECORD["distances"], zip(*(run["stretched"] for run in runs), strict=True), strict=True))
+    assert (statistics.mean(at[10]) > 0.85) if knows else (statistics.mean(at[10]) < 0.5)
+    assert statistics.mean(at[30]) < 0.6
+
+
+def test_what_the_chapter_says_of_the_table():
+    """Prose carries no figures, but it does say who beats whom, and where a difference is within the noise."""
+
+    def misled(run, nearest, furthest):
+        rows = [row for row in run["agreement"] if row[1] and nearest <= row[0] <= furthest]
+        return sum(row[3] for row in rows) / sum(row[2] for row in rows)
+
+    runs = {arm: [RECORD["runs"][f"{arm}-{seed}"] for seed in RECORD["seeds"]] for arm in RECORD["arms"]}
+    tests = {arm: [run["test"] for run in of] for arm, of in runs.items()}
+    far = {arm: [misled(run, 7, 9) for run in of] for arm, of in runs.items()}
+    near = {arm: statistics.mean(misled(run, 4, 6) for run in of) for arm, of in runs.items()}
+    for gated in ("lstm", "lstm-open"):
+        for plain in ("rnn", "rnn-orthogonal"):
+            assert max(tests[gated]) < min(tests[plain]) and min(far[gated]) > max(far[plain])
+    assert 1.7 < statistics.mean(tests["rnn"]) / statistics.mean(tests["lstm"]) < 2, "nearly two"
+    assert near["rnn-orthogonal"] < near["rnn"], "it agrees worse than the plain one, near"
+    assert statistics.mean(far["rnn-orthogonal"]) < statistics.mean(far["rnn"]), "and far"
+    error = math.hypot(statistics.stdev(tests["lstm"]), statistics.stdev(tests["lstm-open"])) / math.sqrt(
+        len(far["rnn"])
+    )
+    assert abs(statistics.mean(tests["lstm"]) - statistics.mean(tests["lstm-open"])) < 2 * error, "within the noise"
+
+
+def test_what_the_chapter_says_of_the_reach():
+    relative = {
+        arm: [RECORD["runs"][f"{arm}-{seed}"]["reach"] for seed in RECORD["seeds"]]
+        for arm in ("lstm", "rnn", "rnn-orthogonal")
+    }
+    last = {arm: [run[-1] / run[0] for run in runs] for arm, runs in relative.items()}
+    assert max(last["rnn"]) < 1e-4 and statistics.geometric_mean(last["rnn"]) < 1e-5
+    assert min(last["rnn-orthogonal"]) > statistics.geometric_mean(last["lstm"]), "even further back than the LSTM's"
