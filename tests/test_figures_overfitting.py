@@ -93,7 +93,7 @@ def test_the_curve_the_title_and_the_sentence_say_the_same(setting):
         assert reference.y[n] == pytest.approx((1 - p) ** (layers + 1))
         assert curve.y[n] == pytest.approx((1 - p) ** dropout_paths.masks_on_path(layers, n, placement, route))
     assert (dot.x[0], dot.y[0]) == (steps, pytest.approx((1 - p) ** masks))
-    assert figure.layout.annotations[0].text.startswith(f"<b>{masks} mask{'s' * (masks != 1)} on the path</b>")
+    assert figure.layout.annotations[0].text.startswith(f"<b>{masks} mask{'s' * (masks != 1)}</b>")
     assert f"{100 * (1 - p) ** masks:.1f}% come through" in figure.layout.annotations[0].text
     assert f"is {(1 - p) ** -masks - 1:.3g}. There are" in figure.layout.meta["alt"]
 
@@ -176,7 +176,7 @@ def test_the_schedules_are_those_that_training_follows():
 @pytest.mark.parametrize(("hidden", "share", "reading"), [(32, 0.25, 1), (128, 1.0, 18), (256, 0.5, 9)])
 def test_the_curves_of_a_size_are_the_records(hidden, share, reading):
     (run,) = [run for run in RECORD["runs"] if (run.get("hidden"), run.get("share")) == (hidden, share)]
-    figure = overfitting.size_figure(RECORD, hidden, share, reading)
+    figure = overfitting.size_figure(hidden, share, reading)
     floor, train, valid, moment = figure.data
     assert list(train.y) == run["train"] and list(valid.y) == run["valid"] and len(train.y) == RECORD["readings"]
     assert {*floor.y} == {RECORD["floor"]["valid"]}
@@ -184,12 +184,16 @@ def test_the_curves_of_a_size_are_the_records(hidden, share, reading):
     assert list(moment.x) == [reading] * 2 and list(moment.y) == [low, high]
     assert f"gap {math.log(high) - math.log(low):.2f} nats" in figure.layout.annotations[0].text
     assert f"{run['parameters']:,} parameters" in figure.layout.annotations[0].text
+    for note, role, value in zip(
+        figure.layout.annotations[2:], ("train", "valid"), (run["train"], run["valid"]), strict=True
+    ):
+        assert (note.text, note.font.color, note.y) == (role, colour(role), pytest.approx(math.log10(value[-1])))
     own_floor = RECORD["train_floors"][RECORD["shares"].index(share)]
     assert f"(floor of that part {own_floor:.1f})" in figure.layout.meta["alt"]
 
 
 def test_all_curves_of_sizes_lie_inside_the_picture():
-    low, high = (10**end for end in overfitting.size_figure(RECORD, 128, 1.0, 1).layout.yaxis.range)
+    low, high = (10**end for end in overfitting.size_figure(128, 1.0, 1).layout.yaxis.range)
     for run in RECORD["runs"]:
         if run["part"] == "size":
             assert all(low < value < high for value in run["train"] + run["valid"])
@@ -197,14 +201,14 @@ def test_all_curves_of_sizes_lie_inside_the_picture():
 
 def test_a_size_that_was_not_run_is_refused():
     with pytest.raises(ValueError, match="there is no run of 100 units"):
-        overfitting.size_figure(RECORD, 100, 1.0, 1)
+        overfitting.size_figure(100, 1.0, 1)
     with pytest.raises(ValueError, match="reading is 19"):
-        overfitting.size_figure(RECORD, 128, 1.0, 19)
+        overfitting.size_figure(128, 1.0, 19)
 
 
 def test_they_become_explorables():
     made = [
-        explorable(lambda hidden: overfitting.size_figure(RECORD, hidden, 0.5, 3), hidden=choice([32, 256], 32)),
+        explorable(lambda hidden: overfitting.size_figure(hidden, 0.5, 3), hidden=choice([32, 256], 32)),
         explorable(lambda way: dropout_paths.paths_figure(way, 2, 4, 0.3), way=choice(["up", "h and c"], "up")),
     ]
     for one in made:

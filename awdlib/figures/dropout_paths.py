@@ -156,7 +156,7 @@ def paths_figure(placement: str, layers: int, steps: int, p: float, route: str =
     Example:
         >>> from awdlib.figures.dropout_paths import paths_figure
         >>> paths_figure("up", layers=2, steps=6, p=0.5).layout.annotations[0].text
-        '<b>3 masks on the path</b>, (1 − p)³ = 12.5% come through'
+        '<b>3 masks</b>, (1 − p)³ = 12.5% come through'
     """
     count = masks_on_path(layers, steps, placement, route)
     require.whole_number("layers", layers, 1, DEEPEST)
@@ -258,7 +258,7 @@ def _chances(layers: int, steps: int, placement: str, route: str, p: float) -> l
 def _layout(layers: int, steps: int, count: int, chance: float) -> dict[str, Any]:
     bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
     power = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(count))
-    title = f"<b>{count} mask{'s' * (count != 1)} on the path</b>, (1 − p){power} = {chance:.1%} come through"
+    title = f"<b>{count} mask{'s' * (count != 1)}</b>, (1 − p){power} = {chance:.1%} come through"
     above: dict[str, Any] = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "yanchor": "bottom"}
     start, top = COLUMNS - 1 - steps, layers + 1
     within = {"xref": "x", "yref": "y", "font": {"color": MUTED}}

@@ -1,12 +1,15 @@
 """Pictures of overfitting: curves against the floor, where the excess comes from, sizes and shares, arms, schedules."""
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from awdlib import _require as require
+from awdlib.bundled import bundled
 from awdlib.figures.style import (
     BLUE,
     EMPTY,
@@ -38,8 +41,8 @@ ARMS = {
 #: the parts that the excess is split into, with their colours
 PARTS = {
     "open": ("open-class words", BLUE), "names": ("names", PINK), "closed": ("closed-class words", ORANGE),
-    "sentence ends": ("sentence ends", SKY), "known": ("seen behind these two", BLUE),
-    "known context, new word": ("never seen behind them", ORANGE), "new context": ("the two are new", PINK),
+    "sentence ends": ("sentence ends", SKY), "known": ("all three seen", BLUE),
+    "known context, new word": ("the two seen, without this word", ORANGE), "new context": ("the two never seen", PINK),
 }  # fmt: skip
 
 
@@ -63,7 +66,7 @@ def overfit_figure(train: Curves, valid: Curves, floor: Mapping[str, float]) -> 
     import matplotlib.pyplot as plt
 
     best = [int(np.argmin(run)) for run in valid]
-    lowest = 0.85 * min(floor["train"], *(min(run) for run in train))
+    lowest = 0.8 * min(floor["train"], *(min(run) for run in train))
     ends = [
         (float(np.mean([run[-1] for run in runs])), role, colour(role))
         for runs, role in ((train, "train"), (valid, "valid"))
@@ -77,9 +80,11 @@ def overfit_figure(train: Curves, valid: Curves, floor: Mapping[str, float]) -> 
         for run, at in zip(valid, best, strict=True):
             axes.plot(at + 1, run[at], "o", color=colour("valid"), markersize=7)
         axes.text(1, floor["valid"] * 1.03, " floor", color=colour("floor"), va="bottom")
-        axes.text(1, floor["train"] * 0.97, " below the floor: memory of this one text", va="top", fontsize=10)
+        middle = (lowest * floor["train"]) ** 0.5
+        axes.text(1, middle, " below the floor: memory of this one text", va="center", fontsize=10)
         label_ends(axes, len(train[0]), ends)
         perplexity_axis(axes)
+        axes.set_yticks([1, 2, 3, 5, 10, 15, 20, 30, 50, 100, 150, 200, 300])
         axes.set_ylim(lowest, None)
         plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
     epochs = " and ".join(str(at + 1) for at in dict.fromkeys(best))
@@ -99,7 +104,7 @@ def excess_figure(looks: Sequence[Sequence[Mapping[str, Any]]], best: int) -> An
         best: the epoch, counted from 1, at which validation is lowest: a dotted line.
 
     Returns:
-        a matplotlib figure of two panels; thin lines are runs, thick ones their mean.
+        a matplotlib figure of two panels, one above the other; thin lines are runs, thick ones their mean.
 
     Raises:
         ValueError: a group has no name in `PARTS`.
@@ -108,13 +113,13 @@ def excess_figure(looks: Sequence[Sequence[Mapping[str, Any]]], best: int) -> An
         >>> from awdlib.figures.overfitting import excess_figure
         >>> look = {"classes": {"names": 0.2, "open": 0.3}, "novelty": {"known": -0.1, "new context": 0.6}}
         >>> [axes.get_title(loc="left") for axes in excess_figure([[look, look]], best=1).axes]
-        ['by class of word', 'by what training has shown']
+        ['by class of word', 'by whether training had this word behind the same two']
     """
     import matplotlib.pyplot as plt
 
-    titles = {"classes": "by class of word", "novelty": "by what training has shown"}
+    titles = {"classes": "by class of word", "novelty": "by whether training had this word behind the same two"}
     with use_style():
-        figure, panels = plt.subplots(1, 2, figsize=(9.6, 4.0), sharey=True)
+        figure, panels = plt.subplots(2, 1, figsize=(7.2, 6.6), sharex=True)
         for axes, (split, title) in zip(panels, titles.items(), strict=True):
             axes.axhline(0, color=INK, linewidth=1)
             axes.axvline(best, color=MUTED, linestyle=":", linewidth=1.25)
@@ -126,9 +131,9 @@ def excess_figure(looks: Sequence[Sequence[Mapping[str, Any]]], best: int) -> An
                 epochs = range(1, values.shape[1] + 1)
                 axes.plot(epochs, values.T, color=ink, alpha=0.3, linewidth=1)
                 axes.plot(epochs, values.mean(0), color=ink, linewidth=2.4, label=name)
-            axes.set(title=title, xlabel="epoch", ylim=(-0.08, 1.05))
+            axes.set(title=title, ylabel="excess, nats a word", ylim=(-0.08, 1.05))
             axes.legend(loc="upper right", labelcolor="linecolor", handlelength=1.2, fontsize=10)
-        panels[0].set_ylabel("excess, nats a word")
+        panels[-1].set_xlabel("epoch")
         plt.close(figure)
     return figure
 
@@ -207,13 +212,24 @@ def schedule_figure(configs: Mapping[str, TrainConfig]) -> Any:
     return figure
 
 
-def size_figure(record: Mapping[str, Any], hidden: int, share: float, reading: int) -> go.Figure:
+@cache
+def experiment() -> dict[str, Any]:
+    """The record ``data/runs/overfitting.json``, made by ``book/experiments/overfitting.py``; not to be changed.
+
+    Example:
+        >>> from awdlib.figures.overfitting import experiment
+        >>> experiment()["sizes"], experiment()["shares"]
+        ([32, 64, 128, 256], [0.25, 0.5, 1.0])
+    """
+    return dict(json.loads(bundled("runs/overfitting.json").read_text(encoding="utf-8")))
+
+
+def size_figure(hidden: int, share: float, reading: int) -> go.Figure:
     """One model of the experiment on sizes: its two curves, the floor, and the gap at one moment of its training.
 
     Args:
-        record: ``data/runs/overfitting.json``.
-        hidden: units of the model, one of the record's sizes.
-        share: of the training text, one of the record's shares.
+        hidden: units of the model, one of the sizes of `experiment`.
+        share: of the training text, one of its shares.
         reading: the moment, counted in words read over words of the whole text; 1 or more.
 
     Returns:
@@ -223,16 +239,17 @@ def size_figure(record: Mapping[str, Any], hidden: int, share: float, reading: i
         ValueError: the record has no such run, or no such moment.
 
     Example:
-        >>> import json
-        >>> from awdlib.bundled import bundled
         >>> from awdlib.figures.overfitting import size_figure
-        >>> record = json.loads(bundled("runs/overfitting.json").read_text())
-        >>> size_figure(record, hidden=128, share=0.25, reading=2).layout.meta["alt"].partition(":")[0]
+        >>> size_figure(hidden=128, share=0.25, reading=2).layout.meta["alt"].partition(":")[0]
         '128 hidden units, a quarter of the text, 2 readings'
     """
+    record = experiment()
     runs = [run for run in record["runs"] if (run.get("hidden"), run.get("share")) == (hidden, share)]
     if not runs:
-        raise ValueError(f"there is no run of {hidden} units on {share} of the text: choose among the record's")
+        sizes, shares = (", ".join(map(str, record[of])) for of in ("sizes", "shares"))
+        raise ValueError(
+            f"there is no run of {hidden} units on {share} of the text: use one of {sizes}, and of {shares}"
+        )
     require.whole_number("reading", reading, 1, record["readings"])
     run, floor = runs[0], record["floor"]["valid"]
     own_floor = record["train_floors"][record["shares"].index(share)]
@@ -273,6 +290,19 @@ def _size_layout(
     notes = [
         above | {"text": text, "align": "left", "font": {"color": INK}},
         at | {"y": float(np.log10(floor)), "text": "floor", "yanchor": "bottom"},
+        *(
+            at
+            | {
+                "x": last - 0.3,
+                "xanchor": "right",
+                "y": float(np.log10(run[role][-1])),
+                "text": role,
+                "yanchor": anchor,
+                "yshift": shift,
+                "font": {"color": colour(role)},
+            }
+            for role, anchor, shift in (("train", "top", -7), ("valid", "bottom", 7))
+        ),
     ]
     return {
         "height": 400, "margin": {"l": 56, "r": 14, "t": 50, "b": 46}, "annotations": notes,
