@@ -39,3 +39,13 @@ def test_links_to_terms_lead_to_a_term():
     slugs = {re.sub(r"\W+", "-", term.lower()).strip("-") for term in TERMS}
     for path in BOOK.glob("*.ipynb"):
         assert {*re.findall(r"glossary\.md#([\w-]+)", prose(path.stem))} <= slugs, path.stem
+
+
+def test_every_source_stands_in_one_section_of_the_bibliography():
+    entries = re.findall(r"^@\w+\{([^,]+),\n((?:.+\n)+?)\}", (BOOK / "references.bib").read_text(), re.M)
+    sections = re.findall(r'^:filter: keywords % "(\w+)"$', (BOOK / "bibliography.md").read_text(), re.M)
+    assert entries and len(sections) == len(set(sections))
+    for key, fields in entries:
+        keywords = re.findall(r"^  keywords = \{(\w+)\},$", fields, re.M)
+        assert len(keywords) == 1 and keywords[0] in sections, key
+        assert re.search(r"^  url = \{https://\S+\}$", fields, re.M), key
