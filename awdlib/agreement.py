@@ -279,7 +279,7 @@ def marks(share: Tensor, exam: Exam) -> Tensor:
         exam: what they were asked.
 
     Returns:
-        (number of verbs,): 1 where the right number had more probability than the wrong one, 0 where it had not,
+        (number of verbs,), 1 where the right number had more probability than the wrong one, 0 where it had not,
         not-a-number where there was no prediction.
 
     Raises:

@@ -126,7 +126,7 @@ def product_norms(jacobians: Tensor, part: slice = slice(None)) -> Tensor:
         part: of the state: rows and columns of the product whose norm is taken; an LSTM's cells are the second half.
 
     Returns:
-        (T,): entry k - 1 is the largest factor that an error can meet over k steps.
+        (T,); entry k - 1 is the largest factor that an error can meet over k steps.
 
     Example:
         >>> import torch
@@ -152,7 +152,7 @@ def loss_reach(model: LanguageModel, tokens: Tensor, distance: int, samples: int
             far back as is looked at.
 
     Returns:
-        (distance + 1,): entry k is the mean norm of the loss's gradient with respect to the first layer's input k
+        (distance + 1,); entry k is the mean norm of the loss's gradient with respect to the first layer's input k
         steps before the last word read.
 
     Raises:

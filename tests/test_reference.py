@@ -153,6 +153,13 @@ def test_its_parameters_are_explained(name):
     assert not wanted - told, f"{name} does not explain {wanted - told}"
 
 
+@pytest.mark.parametrize("name", THINGS)
+def test_what_it_returns_is_not_read_as_a_type(name):
+    """Sphinx takes what stands before a colon in the first line of ``Returns:`` for a type, and looks for it."""
+    first = section(doc(THINGS[name]), "Returns").strip().partition("\n")[0]
+    assert not re.match(r"[^`]*?:(?!`|\w+:)", first), f"{name}: say without a colon {first!r}"
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_it_has_an_example(name):
     thing = THINGS[name]

@@ -35,6 +35,9 @@ class Part(NamedTuple):
     row: str = ""  #: of the ablation without it, in `awdlib.ablation.ROWS`
 
 
+#: What can be marked, and where it acts.
+#:
+#: :meta hide-value:
 PARTS = {
     "nothing yet: the plain model": Part(
         "h<sub>t</sub>, c<sub>t</sub> = LSTM(x<sub>t</sub>, h<sub>t−1</sub>, c<sub>t−1</sub>)",
@@ -80,7 +83,7 @@ def architecture_figure(part: str) -> go.Figure:
     Merity et al. 2017, sections 2 to 5; the cache: Grave et al. 2017.
 
     Args:
-        part: one of `PARTS`.
+        part: one of `awdlib.figures.architecture.PARTS`.
 
     Returns:
         a plotly figure; words read upwards, time runs to the right.

@@ -55,7 +55,7 @@ def direct_path(forget: Tensor) -> Tensor:
         forget: (steps, hidden_size), the forget gates.
 
     Returns:
-        (steps,): entry k - 1 is the largest product of k gates.
+        (steps,); entry k - 1 is the largest product of k gates.
 
     Example:
         >>> import torch

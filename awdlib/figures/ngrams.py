@@ -115,7 +115,7 @@ def surprise_figure(order: int, discount: float, word: int) -> go.Figure:
         word: the one looked at, counted from 1.
 
     Returns:
-        a plotly figure: bars for the n-gram model, dots for the grammar; below them the model's likeliest words.
+        a plotly figure, bars for the n-gram model, dots for the grammar; below them the model's likeliest words.
 
     Raises:
         ValueError: the sentence has no such word.
