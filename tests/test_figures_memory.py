@@ -377,8 +377,8 @@ def test_large_pieces_carry_their_numbers_and_the_largest_bar_fits():
 def test_sizes_that_cannot_be():
     with pytest.raises(ValueError, match="hidden_size is 0; it must be at least 1"):
         parameters.parameters_figure(0, 400, "lstm", True)
-    with pytest.raises(ValueError, match="cell is 'rnn'; it must be one of lstm, gru"):
-        parameters.parameters_figure(200, 400, "rnn", True)
+    with pytest.raises(ValueError, match="cell is 'elman'; it must be one of lstm, gru, rnn"):
+        parameters.parameters_figure(200, 400, "elman", True)
 
 
 def test_all_three_become_explorables():
