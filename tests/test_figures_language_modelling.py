@@ -56,6 +56,19 @@ def test_the_bars_are_the_surprises_of_the_n_gram_model(order, discount, word):
     assert figure.layout.annotations[-1].text == f"all of the text: {whole:,.0f}"
 
 
+def test_beyond_order_2_the_bars_hardly_move():
+    """As the chapter's explorable says of it."""
+    bits = {n: np.add(*(surprise_figure(n, 0.6, 1).data[i].x for i in (1, 2))) for n in (1, 2, 3, 5)}
+    moved = [abs(bits[one] - bits[other]).mean() for one, other in ((1, 2), (2, 3), (3, 5))]
+    assert moved[0] > 1.5 and max(moved[1:]) < 0.6
+
+
+def test_the_names_of_the_passage_are_where_the_chapter_points():
+    words, names = passage().words, toy_language().names.base
+    assert [place for place, word in enumerate(words) if word in names] == [12, 14, 17]
+    assert words[12] == words[14] == "norma" and words[6] == "hens" and words[10:12] == ["pull", "show"]
+
+
 def test_no_bar_of_the_chapters_explorable_leaves_its_axis():
     worst = max(np.max(np.add(*(surprise_figure(n, 0.05, 1).data[i].x for i in (1, 2)))) for n in (1, 2, 3, 5))
     assert 20 < worst < ngrams.MOST
