@@ -101,14 +101,16 @@ def test_hesitation_is_entropy_and_cross_entropy_as_torch_has_them(temperature):
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_picture_of_hesitation_shows_the_grammars_distribution_and_its_tempered_one(prompt):
     p = np.sort(toy_language().next_word_probabilities(prompt.split()))[::-1]
-    truth, guess, least, own, real, own_dot, real_dot = hesitation_figure(prompt, 0.5).data
+    guess, truth, least, own, real, own_dot, real_dot = hesitation_figure(prompt, 0.5).data
     np.testing.assert_allclose(truth.x, [*p[:SHOWN], p[SHOWN:].sum()])
     q = p**2 / (p**2).sum()
     np.testing.assert_allclose(guess.x, [*q[:SHOWN], q[SHOWN:].sum()])
     assert real_dot.y[0] == pytest.approx(math.exp(-(p[p > 0] * np.log(q[p > 0])).sum()))
     assert own_dot.y[0] == pytest.approx(math.exp(-(q[p > 0] * np.log(q[p > 0])).sum()))
-    assert min(real.y) >= least.y[0] * (1 - 1e-12) and real.x[np.argmin(real.y)] == pytest.approx(1, abs=0.05)
+    assert min(real.y) >= least.y[0] * (1 - 1e-12) and 10 ** real.x[np.argmin(real.y)] == pytest.approx(1, abs=0.05)
     assert (np.diff(own.y) > 0).all(), "surer is less hesitant"
+    assert 10 ** own_dot.x[0] == pytest.approx(0.5) and own_dot.x == real_dot.x
+    assert [f"{10**at:.3g}" for at in hesitation_figure(prompt, 0.5).layout.xaxis.tickvals] == ["0.5", "1", "2", "5"]
     top = 10 ** hesitation_figure(prompt, 0.5).layout.yaxis.range[1]
     assert max(max(real.y), max(own.y)) < top
 

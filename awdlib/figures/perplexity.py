@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.corpora import EOS
-from awdlib.figures.style import BLUE, EMPTY, INK, MUTED, colormap, colour, describe, use_style
+from awdlib.figures.style import BLUE, INK, MUTED, PAPER, colormap, colour, describe, use_style
 from awdlib.toy_language import toy_language
 
 PROMPTS = ("the sailor steers the", "the sailor that the gulls follow", "the sailor steers the boat")
@@ -81,7 +81,7 @@ def hesitation_figure(prompt: str, temperature: float) -> go.Figure:
         temperature: the prediction is the exact distribution to the power 1 / temperature, made to sum to one.
 
     Returns:
-        a plotly figure: above, the truth as outlines and the prediction as bars; below, perplexity over temperature.
+        a plotly figure: above, the truth as diamonds and the prediction as bars; below, perplexity over temperature.
 
     Raises:
         ValueError: the temperature is not above 0, or a word is unknown or cannot stand where it stands.
@@ -112,17 +112,16 @@ def _written(word: str) -> str:
 def _bars(p: np.ndarray, q: np.ndarray) -> list[dict[str, Any]]:
     truth, guess = (np.append(part[:SHOWN], part[SHOWN:].sum()) for part in (p, q))
     rows = np.arange(SHOWN + 1)
-    bar = {"type": "bar", "orientation": "h", "y": rows, "hoverinfo": "skip", "xaxis": "x2", "yaxis": "y2"}
-    return [
-        bar | {"x": truth, "width": 0.84, "marker": {"color": EMPTY, "line": {"color": colour("floor"), "width": 1.5}}},
-        bar | {"x": guess, "width": 0.44, "marker": {"color": BLUE, "line": {"width": 0}}},
-    ]
+    here = {"y": rows, "hoverinfo": "skip", "xaxis": "x2", "yaxis": "y2"}
+    mark = {"color": colour("floor"), "size": 9, "symbol": "diamond", "line": {"color": PAPER, "width": 1}}
+    bars = {"type": "bar", "orientation": "h", "width": 0.74, "marker": {"color": BLUE, "line": {"width": 0}}}
+    return [here | bars | {"x": guess}, here | {"type": "scatter", "mode": "markers", "x": truth, "marker": mark}]
 
 
 def _curves(p: np.ndarray, temperature: float, found: Hesitation) -> list[dict[str, Any]]:
     curve = [hesitation(p, t) for t in SCALE]
-    line = {"type": "scatter", "mode": "lines", "x": SCALE, "hoverinfo": "skip"}
-    dot = {"type": "scatter", "mode": "markers", "x": [temperature], "hoverinfo": "skip"}
+    line = {"type": "scatter", "mode": "lines", "x": np.log10(SCALE), "hoverinfo": "skip"}
+    dot = {"type": "scatter", "mode": "markers", "x": [math.log10(temperature)], "hoverinfo": "skip"}
     return [
         line | {"y": np.full(len(SCALE), found.least), "line": {"color": colour("floor"), "dash": "dash"}},
         line | {"y": [one.own for one in curve], "line": {"color": MUTED, "dash": "dot"}},
@@ -142,8 +141,8 @@ def _layout(words: list[str], p: np.ndarray) -> dict[str, Any]:
                    "title": {"text": "probability of the next word", "standoff": 2}},
         "yaxis2": quiet | {"range": [SHOWN + 0.6, -0.6], "domain": [_TOP + 0.1, 1], "anchor": "x2",
                            "tickvals": list(range(SHOWN + 1)), "ticktext": words, "automargin": False},
-        "xaxis": {"type": "log", "range": [math.log10(0.4), math.log10(5)], "anchor": "y",
-                  "tickvals": [0.5, 1, 2, 5], "title": {"text": "temperature: ← surer · less sure →"}},
+        "xaxis": {"range": [math.log10(0.4), math.log10(5)], "anchor": "y", "tickvals": np.log10([0.5, 1, 2, 5]),
+                  "ticktext": ["0.5", "1", "2", "5"], "title": {"text": "temperature: ← surer · less sure →"}},
         "yaxis": {"type": "log", "domain": [0, _TOP - 0.08], "anchor": "x", "tickvals": ticks,
                   "range": [-0.03, math.log10(top)], "title": {"text": "perplexity"}, "automargin": False},
     }  # fmt: skip
@@ -154,7 +153,7 @@ def _notes(prompt: str, found: Hesitation) -> list[dict[str, Any]]:
     inside = {"xref": "x2 domain", "yref": "y2 domain", "x": 1, "xanchor": "right", "yanchor": "bottom"}
     return [
         over | {"x": 0, "y": 1, "xshift": -74, "yshift": 4, "text": f"<b>{prompt} …</b>", "font": {"color": INK}},
-        inside | {"y": 0.26, "text": "<b>▭ the truth</b>", "font": {"color": colour("floor")}},
+        inside | {"y": 0.26, "text": "<b>◆ the truth</b>", "font": {"color": colour("floor")}},
         inside | {"y": 0.12, "text": "<b>■ the prediction</b>", "font": {"color": BLUE}},
         over | {"x": 0, "y": _TOP - 0.08, "text": f"<b>● the text shows {found.real:.1f}</b>", "xshift": 4,
                 "font": {"color": BLUE}},
