@@ -80,6 +80,30 @@ def test_with_a_small_discount_a_5_gram_is_worse_than_a_uniform_guess():
     assert ngrams.fitted(5, 0.05)[1] > len(corpus.vocabulary) > ngrams.fitted(5, 0.6)[1]
 
 
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: surprise_figure(0, 0.6, 1), "order is 0"), (lambda: surprise_figure(2, None, 1), "discount is None"),
+    (lambda: hesitation([0.5, 0.6], 1.0), "sum to one"), (lambda: hesitation([], 1.0), "sum to one"),
+    (lambda: hesitation([-0.5, 1.5], 1.0), "sum to one"), (lambda: hesitation([[1.0]], 1.0), "sum to one"),
+    (lambda: hesitation_figure(PROMPTS[0], 1e-9), "temperature is 1e-09"), (lambda: hesitation_figure(3, 1), "prompt"),
+    (lambda: strip_figure([], {}, {}), "at least one of each"), (lambda: zipf_figure({}, {}), "no corpus"),
+    (lambda: zipf_figure({"x": [(1, 2)]}, {"x": {}}), "'x'"), (lambda: zipf_figure({"toy": []}, {"toy": {}}), "'toy'"),
+    (lambda: zipf_figure({"toy": [(1, 2)]}, {}), "'toy'"), (lambda: carrying_figure([], 15.0), "runs is empty"),
+    (lambda: more_text_figure([1, 2], {"2": [1.0]}, 1.0, 2.0), "give one for each of"),
+    (lambda: more_text_figure([], {}, 1.0, 2.0), "give one for each of"),
+])  # fmt: skip
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_order_longer_than_the_text_before_reads_all_of_it():
+    words = ngrams.expectations(400, 0.6)
+    corpus = load_corpus("toy")
+    model, _ = ngrams.fitted(400, 0.6)
+    np.testing.assert_allclose(words[0], model.next_word_probabilities(corpus.valid[: ngrams.START]))
+
+
 @pytest.mark.parametrize("bad", [0, 23])
 def test_a_word_that_the_sentence_has_not_is_refused(bad):
     with pytest.raises(ValueError, match="word is"):
@@ -128,6 +152,7 @@ def test_lines_of_more_text_are_the_records():
     more = RECORD["more_text"]
     figure = more_text_figure(more["sizes"], more["valid"], 15.5, 24.5)
     lines = figure.axes[0].lines
+    assert (lines[4].get_xdata()[0], lines[4].get_marker()) == (more["sizes"][0], "*"), "the network read little"
     for line, values in zip(lines, more["valid"].values(), strict=False):
         assert list(line.get_xdata()) == more["sizes"] and list(line.get_ydata()) == values
     assert list(lines[4].get_ydata()) == [24.5] and list(lines[5].get_ydata()) == [15.5, 15.5]

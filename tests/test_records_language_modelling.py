@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from awdlib.batches import batchify
 from awdlib.corpora import PUBLISHED, load_corpus
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.toy_language import toy_language
-from awdlib.training import TrainConfig
+from awdlib.training import EpochRecord, TrainConfig
 
 PATH = Path(__file__).resolve().parent.parent / "data" / "runs" / "language-modelling.json"
 RECORD = json.loads(PATH.read_text(encoding="utf-8"))
@@ -142,6 +144,25 @@ def test_nats_by_position_is_what_a_loop_over_windows_finds(carried):
                 every[start // 4, i, b] = F.cross_entropy(logits, columns[start + i + 1, b : b + 1])
     assert loss == pytest.approx(every.mean().item(), rel=1e-5)
     assert places == pytest.approx(every.mean((0, 2)).tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_a_state_that_is_not_carried_is_zero_after_each_update(carried, monkeypatch):
+    left, train = [], experiment.train
+
+    def watched(training, corpus):
+        for step in train(training, corpus):
+            yield step
+            if not isinstance(step, EpochRecord):
+                left.append(sum(part.abs().sum().item() for part in tree_leaves(training.states)))
+
+    monkeypatch.setattr(experiment, "train", watched)
+    whole = load_corpus("toy")
+    corpus = replace(whole, train=whole.train[:600], valid=whole.valid[:200], test=whole.test[:200])
+    config = replace(experiment.training_config(10, 5, seed=1), epochs=1, decay_after=0)
+    found = experiment.run(corpus, 10, carried, config)
+    assert found["trained"] == ("carried" if carried else "reset") and len(left) > 2
+    assert all(size > 0 for size in left[:-1]) if carried else not any(left[:-1])
 
 
 def test_add_k_is_counting_with_dictionaries():

@@ -45,7 +45,7 @@ def hesitation(p: Any, temperature: float) -> Hesitation:
         temperature: below 1, q is surer than p; above, less sure.
 
     Raises:
-        ValueError: the temperature is not above 0.
+        ValueError: the temperature is not above 0, or p are no probabilities.
 
     Example:
         Being twice as sure as the truth warrants costs more than being half as sure:
@@ -55,7 +55,9 @@ def hesitation(p: Any, temperature: float) -> Hesitation:
         [1.79, 1.48, 1.7]
     """
     require.number("temperature", temperature, "(0, inf)")
-    p = np.asarray(p, dtype=float)
+    given, p = p, np.asarray(p, dtype=float)
+    if p.ndim != 1 or not (p >= 0).all() or abs(p.sum() - 1) > 1e-6:
+        raise ValueError(f"p is {require.shown(given)}; it must be probabilities that sum to one")
     p = p[p > 0]
     log_q = np.log(p) / temperature
     log_q -= log_q.max() + math.log(np.exp(log_q - log_q.max()).sum())
@@ -84,7 +86,7 @@ def hesitation_figure(prompt: str, temperature: float) -> go.Figure:
         a plotly figure: above, the truth as diamonds and the prediction as bars; below, perplexity over temperature.
 
     Raises:
-        ValueError: the temperature is not above 0, or a word is unknown or cannot stand where it stands.
+        ValueError: the temperature is not between 0.05 and 100, or a word is unknown or cannot stand where it stands.
 
     Example:
         >>> from awdlib.figures.perplexity import hesitation_figure
@@ -92,6 +94,8 @@ def hesitation_figure(prompt: str, temperature: float) -> go.Figure:
         >>> figure.layout.meta["alt"].partition(": ")[2]
         'the prediction believes to hesitate among 1.3 words, and the text will show 17.0; the least possible is 7.1.'
     """
+    require.text("prompt", prompt)
+    require.number("temperature", temperature, "[0.05, 100]")
     words, p = _truth(prompt)
     found = hesitation(p, temperature)
     q = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
@@ -141,7 +145,7 @@ def _layout(words: list[str], p: np.ndarray) -> dict[str, Any]:
                    "title": {"text": "probability of the next word", "standoff": 2}},
         "yaxis2": quiet | {"range": [SHOWN + 0.6, -0.6], "domain": [_TOP + 0.1, 1], "anchor": "x2",
                            "tickvals": list(range(SHOWN + 1)), "ticktext": words, "automargin": False},
-        "xaxis": {"range": [math.log10(0.4), math.log10(5)], "anchor": "y", "tickvals": np.log10([0.5, 1, 2, 5]),
+        "xaxis": {"range": [math.log10(0.37), math.log10(5.4)], "anchor": "y", "tickvals": np.log10([0.5, 1, 2, 5]),
                   "ticktext": ["0.5", "1", "2", "5"], "title": {"text": "temperature: ← surer · less sure →"}},
         "yaxis": {"type": "log", "domain": [0, _TOP - 0.08], "anchor": "x", "tickvals": ticks,
                   "range": [-0.03, math.log10(top)], "title": {"text": "perplexity"}, "automargin": False},
@@ -185,6 +189,8 @@ def strip_figure(words: Sequence[str], bits: Mapping[str, Sequence[float]], note
     """
     import matplotlib.pyplot as plt
 
+    if not len(words) or not bits:
+        raise ValueError("there are no words, or no models' bits: give at least one of each")
     if wrong := [name for name, values in bits.items() if len(values) != len(words)]:
         raise ValueError(f"bits has {len(bits[wrong[0]])} numbers of {wrong[0]!r}: give one for each of {len(words)}")
     table = np.array(list(bits.values())).T
