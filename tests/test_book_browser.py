@@ -115,8 +115,7 @@ def test_axe_finds_nothing_of_ours(browser, address, name, scheme):
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_the_front_says_what_it_is_for_whom_and_where_to_begin_on_its_first_screen(visit, width):
-    page = visit("index.html", width=width)
-    page.wait_for_url("**/book/intro.html")
+    page = visit("book/intro.html", width=width)
     screen = "node => { const {top, bottom} = node.getBoundingClientRect(); return [top, bottom]; }"
     lead, begin = page.locator(".front-lead"), page.locator(".front-begin a").first
     assert re.search(r"interactive book.*AWD-LSTM.*PyTorch.*for students.*teachers", lead.inner_text(), re.S)

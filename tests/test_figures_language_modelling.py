@@ -56,6 +56,19 @@ def test_the_bars_are_the_surprises_of_the_n_gram_model(order, discount, word):
     assert figure.layout.annotations[-1].text == f"all of the text: {whole:,.0f}"
 
 
+def test_beyond_order_2_the_bars_hardly_move():
+    """As the chapter's explorable says of it."""
+    bits = {n: np.add(*(surprise_figure(n, 0.6, 1).data[i].x for i in (1, 2))) for n in (1, 2, 3, 5)}
+    moved = [abs(bits[one] - bits[other]).mean() for one, other in ((1, 2), (2, 3), (3, 5))]
+    assert moved[0] > 1.5 and max(moved[1:]) < 0.6
+
+
+def test_the_names_of_the_passage_are_where_the_chapter_points():
+    words, names = passage().words, toy_language().names.base
+    assert [place for place, word in enumerate(words) if word in names] == [12, 14, 17]
+    assert words[12] == words[14] == "norma" and words[6] == "hens" and words[10:12] == ["pull", "show"]
+
+
 def test_no_bar_of_the_chapters_explorable_leaves_its_axis():
     worst = max(np.max(np.add(*(surprise_figure(n, 0.05, 1).data[i].x for i in (1, 2)))) for n in (1, 2, 3, 5))
     assert 20 < worst < ngrams.MOST
@@ -65,6 +78,30 @@ def test_with_a_small_discount_a_5_gram_is_worse_than_a_uniform_guess():
     """As the chapter's explorable says of it."""
     corpus = load_corpus("toy")
     assert ngrams.fitted(5, 0.05)[1] > len(corpus.vocabulary) > ngrams.fitted(5, 0.6)[1]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: surprise_figure(0, 0.6, 1), "order is 0"), (lambda: surprise_figure(2, None, 1), "discount is None"),
+    (lambda: hesitation([0.5, 0.6], 1.0), "sum to one"), (lambda: hesitation([], 1.0), "sum to one"),
+    (lambda: hesitation([-0.5, 1.5], 1.0), "sum to one"), (lambda: hesitation([[1.0]], 1.0), "sum to one"),
+    (lambda: hesitation_figure(PROMPTS[0], 1e-9), "temperature is 1e-09"), (lambda: hesitation_figure(3, 1), "prompt"),
+    (lambda: strip_figure([], {}, {}), "at least one of each"), (lambda: zipf_figure({}, {}), "no corpus"),
+    (lambda: zipf_figure({"x": [(1, 2)]}, {"x": {}}), "'x'"), (lambda: zipf_figure({"toy": []}, {"toy": {}}), "'toy'"),
+    (lambda: zipf_figure({"toy": [(1, 2)]}, {}), "'toy'"), (lambda: carrying_figure([], 15.0), "runs is empty"),
+    (lambda: more_text_figure([1, 2], {"2": [1.0]}, 1.0, 2.0), "give one for each of"),
+    (lambda: more_text_figure([], {}, 1.0, 2.0), "give one for each of"),
+])  # fmt: skip
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_order_longer_than_the_text_before_reads_all_of_it():
+    words = ngrams.expectations(400, 0.6)
+    corpus = load_corpus("toy")
+    model, _ = ngrams.fitted(400, 0.6)
+    np.testing.assert_allclose(words[0], model.next_word_probabilities(corpus.valid[: ngrams.START]))
 
 
 @pytest.mark.parametrize("bad", [0, 23])
@@ -88,14 +125,16 @@ def test_hesitation_is_entropy_and_cross_entropy_as_torch_has_them(temperature):
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_picture_of_hesitation_shows_the_grammars_distribution_and_its_tempered_one(prompt):
     p = np.sort(toy_language().next_word_probabilities(prompt.split()))[::-1]
-    truth, guess, least, own, real, own_dot, real_dot = hesitation_figure(prompt, 0.5).data
+    guess, truth, least, own, real, own_dot, real_dot = hesitation_figure(prompt, 0.5).data
     np.testing.assert_allclose(truth.x, [*p[:SHOWN], p[SHOWN:].sum()])
     q = p**2 / (p**2).sum()
     np.testing.assert_allclose(guess.x, [*q[:SHOWN], q[SHOWN:].sum()])
     assert real_dot.y[0] == pytest.approx(math.exp(-(p[p > 0] * np.log(q[p > 0])).sum()))
     assert own_dot.y[0] == pytest.approx(math.exp(-(q[p > 0] * np.log(q[p > 0])).sum()))
-    assert min(real.y) >= least.y[0] * (1 - 1e-12) and real.x[np.argmin(real.y)] == pytest.approx(1, abs=0.05)
+    assert min(real.y) >= least.y[0] * (1 - 1e-12) and 10 ** real.x[np.argmin(real.y)] == pytest.approx(1, abs=0.05)
     assert (np.diff(own.y) > 0).all(), "surer is less hesitant"
+    assert 10 ** own_dot.x[0] == pytest.approx(0.5) and own_dot.x == real_dot.x
+    assert [f"{10**at:.3g}" for at in hesitation_figure(prompt, 0.5).layout.xaxis.tickvals] == ["0.5", "1", "2", "5"]
     top = 10 ** hesitation_figure(prompt, 0.5).layout.yaxis.range[1]
     assert max(max(real.y), max(own.y)) < top
 
@@ -113,6 +152,7 @@ def test_lines_of_more_text_are_the_records():
     more = RECORD["more_text"]
     figure = more_text_figure(more["sizes"], more["valid"], 15.5, 24.5)
     lines = figure.axes[0].lines
+    assert (lines[4].get_xdata()[0], lines[4].get_marker()) == (more["sizes"][0], "*"), "the network read little"
     for line, values in zip(lines, more["valid"].values(), strict=False):
         assert list(line.get_xdata()) == more["sizes"] and list(line.get_ydata()) == values
     assert list(lines[4].get_ydata()) == [24.5] and list(lines[5].get_ydata()) == [15.5, 15.5]

@@ -24,6 +24,9 @@ def carrying_figure(runs: Sequence[dict[str, Any]], floor: float) -> Any:
     Returns:
         a matplotlib figure of two panels, whose label is its text alternative.
 
+    Raises:
+        ValueError: there are no runs.
+
     Example:
         >>> from awdlib.figures.carrying import carrying_figure
         >>> read = {
@@ -36,6 +39,8 @@ def carrying_figure(runs: Sequence[dict[str, Any]], floor: float) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    if not runs:
+        raise ValueError("runs is empty: give at least one carried and one reset run of each window")
     windows = sorted({run["window"] for run in runs})
     found = {
         (window, way): [r["read"][way]["valid"] for r in runs if (r["window"], r["trained"]) == (window, way)]

@@ -57,7 +57,7 @@ def passage() -> Passage:
 
     Example:
         >>> from awdlib.figures.ngrams import passage
-        >>> passage().exact.sum(1).min() > 0.99  # the rest is on words that the corpus happens not to have
+        >>> bool(passage().exact.sum(1).min() > 0.99)  # the rest is on words that the corpus happens not to have
         True
     """
     corpus, language = _toy()
@@ -103,7 +103,9 @@ def expectations(order: int, discount: float) -> np.ndarray:
     corpus, _ = _toy()
     model, _ = fitted(order, discount)
     text = corpus.valid.numpy()
-    return np.array([model.next_word_probabilities(text[place - order + 1 : place]) for place in range(START, STOP)])
+    return np.array(
+        [model.next_word_probabilities(text[max(0, place - order + 1) : place]) for place in range(START, STOP)]
+    )
 
 
 def surprise_figure(order: int, discount: float, word: int) -> go.Figure:
@@ -118,7 +120,7 @@ def surprise_figure(order: int, discount: float, word: int) -> go.Figure:
         a plotly figure, bars for the n-gram model, dots for the grammar; below them the model's likeliest words.
 
     Raises:
-        ValueError: the sentence has no such word.
+        ValueError: the sentence has no such word, or order or discount is out of range.
 
     Example:
         >>> from awdlib.figures.ngrams import surprise_figure
@@ -126,6 +128,8 @@ def surprise_figure(order: int, discount: float, word: int) -> go.Figure:
         >>> figure.layout.meta["alt"].partition(":")[0]
         'Word 12, “show”'
     """
+    require.whole_number("order", order, 1)
+    require.number("discount", discount, "(0, 1]")
     shown = passage()
     place = require.whole_number("word", word, 1, len(shown.words)) - 1
     p, ids = expectations(order, discount), _toy()[0].vocabulary.encode(shown.words).numpy()
@@ -226,6 +230,8 @@ def more_text_figure(sizes: list[int], perplexities: dict[str, list[float]], flo
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FixedLocator, NullLocator
 
+    if not sizes or not perplexities or any(len(values) != len(sizes) for values in perplexities.values()):
+        raise ValueError(f"perplexities is {require.shown(perplexities)}; give one for each of {require.shown(sizes)}")
     with use_style():
         figure, ax = plt.subplots(figsize=(6.6, 4.0))
         inks = dict(zip(perplexities, [MUTED, CYCLE[4], CYCLE[3], ORANGE][-len(perplexities) :], strict=True))

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.corpora import EOS
-from awdlib.figures.style import BLUE, EMPTY, INK, MUTED, colormap, colour, describe, use_style
+from awdlib.figures.style import BLUE, INK, MUTED, PAPER, colormap, colour, describe, use_style
 from awdlib.toy_language import toy_language
 
 PROMPTS = ("the sailor steers the", "the sailor that the gulls follow", "the sailor steers the boat")
@@ -45,7 +45,7 @@ def hesitation(p: Any, temperature: float) -> Hesitation:
         temperature: below 1, q is surer than p; above, less sure.
 
     Raises:
-        ValueError: the temperature is not above 0.
+        ValueError: the temperature is not above 0, or p are no probabilities.
 
     Example:
         Being twice as sure as the truth warrants costs more than being half as sure:
@@ -55,7 +55,9 @@ def hesitation(p: Any, temperature: float) -> Hesitation:
         [1.79, 1.48, 1.7]
     """
     require.number("temperature", temperature, "(0, inf)")
-    p = np.asarray(p, dtype=float)
+    given, p = p, np.asarray(p, dtype=float)
+    if p.ndim != 1 or not (p >= 0).all() or abs(p.sum() - 1) > 1e-6:
+        raise ValueError(f"p is {require.shown(given)}; it must be probabilities that sum to one")
     p = p[p > 0]
     log_q = np.log(p) / temperature
     log_q -= log_q.max() + math.log(np.exp(log_q - log_q.max()).sum())
@@ -81,10 +83,10 @@ def hesitation_figure(prompt: str, temperature: float) -> go.Figure:
         temperature: the prediction is the exact distribution to the power 1 / temperature, made to sum to one.
 
     Returns:
-        a plotly figure; above, the truth as outlines and the prediction as bars; below, perplexity over temperature.
+        a plotly figure, above, the truth as diamonds and the prediction as bars; below, perplexity over temperature.
 
     Raises:
-        ValueError: the temperature is not above 0, or a word is unknown or cannot stand where it stands.
+        ValueError: the temperature is not between 0.05 and 100, or a word is unknown or cannot stand where it stands.
 
     Example:
         >>> from awdlib.figures.perplexity import hesitation_figure
@@ -92,6 +94,8 @@ def hesitation_figure(prompt: str, temperature: float) -> go.Figure:
         >>> figure.layout.meta["alt"].partition(": ")[2]
         'the prediction believes to hesitate among 1.3 words, and the text will show 17.0; the least possible is 7.1.'
     """
+    require.text("prompt", prompt)
+    require.number("temperature", temperature, "[0.05, 100]")
     words, p = _truth(prompt)
     found = hesitation(p, temperature)
     q = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
@@ -112,17 +116,16 @@ def _written(word: str) -> str:
 def _bars(p: np.ndarray, q: np.ndarray) -> list[dict[str, Any]]:
     truth, guess = (np.append(part[:SHOWN], part[SHOWN:].sum()) for part in (p, q))
     rows = np.arange(SHOWN + 1)
-    bar = {"type": "bar", "orientation": "h", "y": rows, "hoverinfo": "skip", "xaxis": "x2", "yaxis": "y2"}
-    return [
-        bar | {"x": truth, "width": 0.84, "marker": {"color": EMPTY, "line": {"color": colour("floor"), "width": 1.5}}},
-        bar | {"x": guess, "width": 0.44, "marker": {"color": BLUE, "line": {"width": 0}}},
-    ]
+    here = {"y": rows, "hoverinfo": "skip", "xaxis": "x2", "yaxis": "y2"}
+    mark = {"color": colour("floor"), "size": 9, "symbol": "diamond", "line": {"color": PAPER, "width": 1}}
+    bars = {"type": "bar", "orientation": "h", "width": 0.74, "marker": {"color": BLUE, "line": {"width": 0}}}
+    return [here | bars | {"x": guess}, here | {"type": "scatter", "mode": "markers", "x": truth, "marker": mark}]
 
 
 def _curves(p: np.ndarray, temperature: float, found: Hesitation) -> list[dict[str, Any]]:
     curve = [hesitation(p, t) for t in SCALE]
-    line = {"type": "scatter", "mode": "lines", "x": SCALE, "hoverinfo": "skip"}
-    dot = {"type": "scatter", "mode": "markers", "x": [temperature], "hoverinfo": "skip"}
+    line = {"type": "scatter", "mode": "lines", "x": np.log10(SCALE), "hoverinfo": "skip"}
+    dot = {"type": "scatter", "mode": "markers", "x": [math.log10(temperature)], "hoverinfo": "skip"}
     return [
         line | {"y": np.full(len(SCALE), found.least), "line": {"color": colour("floor"), "dash": "dash"}},
         line | {"y": [one.own for one in curve], "line": {"color": MUTED, "dash": "dot"}},
@@ -142,8 +145,8 @@ def _layout(words: list[str], p: np.ndarray) -> dict[str, Any]:
                    "title": {"text": "probability of the next word", "standoff": 2}},
         "yaxis2": quiet | {"range": [SHOWN + 0.6, -0.6], "domain": [_TOP + 0.1, 1], "anchor": "x2",
                            "tickvals": list(range(SHOWN + 1)), "ticktext": words, "automargin": False},
-        "xaxis": {"type": "log", "range": [math.log10(0.4), math.log10(5)], "anchor": "y",
-                  "tickvals": [0.5, 1, 2, 5], "title": {"text": "temperature: ← surer · less sure →"}},
+        "xaxis": {"range": [math.log10(0.37), math.log10(5.4)], "anchor": "y", "tickvals": np.log10([0.5, 1, 2, 5]),
+                  "ticktext": ["0.5", "1", "2", "5"], "title": {"text": "temperature: ← surer · less sure →"}},
         "yaxis": {"type": "log", "domain": [0, _TOP - 0.08], "anchor": "x", "tickvals": ticks,
                   "range": [-0.03, math.log10(top)], "title": {"text": "perplexity"}, "automargin": False},
     }  # fmt: skip
@@ -154,7 +157,7 @@ def _notes(prompt: str, found: Hesitation) -> list[dict[str, Any]]:
     inside = {"xref": "x2 domain", "yref": "y2 domain", "x": 1, "xanchor": "right", "yanchor": "bottom"}
     return [
         over | {"x": 0, "y": 1, "xshift": -74, "yshift": 4, "text": f"<b>{prompt} …</b>", "font": {"color": INK}},
-        inside | {"y": 0.26, "text": "<b>▭ the truth</b>", "font": {"color": colour("floor")}},
+        inside | {"y": 0.26, "text": "<b>◆ the truth</b>", "font": {"color": colour("floor")}},
         inside | {"y": 0.12, "text": "<b>■ the prediction</b>", "font": {"color": BLUE}},
         over | {"x": 0, "y": _TOP - 0.08, "text": f"<b>● the text shows {found.real:.1f}</b>", "xshift": 4,
                 "font": {"color": BLUE}},
@@ -186,6 +189,8 @@ def strip_figure(words: Sequence[str], bits: Mapping[str, Sequence[float]], note
     """
     import matplotlib.pyplot as plt
 
+    if not len(words) or not bits:
+        raise ValueError("there are no words, or no models' bits: give at least one of each")
     if wrong := [name for name, values in bits.items() if len(values) != len(words)]:
         raise ValueError(f"bits has {len(bits[wrong[0]])} numbers of {wrong[0]!r}: give one for each of {len(words)}")
     table = np.array(list(bits.values())).T

@@ -21,6 +21,9 @@ def zipf_figure(ranks: Mapping[str, Sequence[Sequence[int]]], marks: Mapping[str
     Returns:
         a matplotlib figure, whose label is its text alternative.
 
+    Raises:
+        ValueError: a corpus is none of those that have a colour, has no ranks, or no marks.
+
     Example:
         >>> from awdlib.figures.zipf import zipf_figure
         >>> figure = zipf_figure({"toy": [(1, 900), (10, 100), (100, 9)]}, {"toy": {"<eos>": 900}})
@@ -29,6 +32,9 @@ def zipf_figure(ranks: Mapping[str, Sequence[Sequence[int]]], marks: Mapping[str
     """
     import matplotlib.pyplot as plt
 
+    if not ranks or (wrong := [name for name in ranks if name not in INKS or name not in marks or not ranks[name]]):
+        known = ", ".join(INKS)
+        raise ValueError(f"ranks is of {wrong if ranks else 'no corpus'}: give ranks and marks of some of {known}")
     with use_style():
         figure, ax = plt.subplots(figsize=(6.6, 4.2))
         for name, pairs in ranks.items():
