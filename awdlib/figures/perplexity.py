@@ -83,7 +83,7 @@ def hesitation_figure(prompt: str, temperature: float) -> go.Figure:
         temperature: the prediction is the exact distribution to the power 1 / temperature, made to sum to one.
 
     Returns:
-        a plotly figure, above, the truth as diamonds and the prediction as bars; below, perplexity over temperature.
+        a plotly figure; above, the truth as diamonds and the prediction as bars; below, perplexity over temperature.
 
     Raises:
         ValueError: the temperature is not between 0.05 and 100, or a word is unknown or cannot stand where it stands.
