@@ -116,6 +116,10 @@ def test_marks_tell_right_from_wrong_and_from_unasked():
         marks(torch.ones(4), exam)
 
 
+def test_an_exam_without_verbs_has_no_marks():
+    assert marks(torch.ones(2), Exam(["a", "b"], [], {})).shape == (0,)
+
+
 def test_the_bigram_counts_what_follows_each_word(exam):
     words = CORPUS.vocabulary.decode(CORPUS.train)
     share = bigram_share(CORPUS, exam)
