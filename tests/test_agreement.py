@@ -112,6 +112,7 @@ def test_marks_tell_right_from_wrong_and_from_unasked():
     exam = Exam(list("abcde"), verbs, {})
     given = marks(torch.tensor([torch.nan, 0.9, 0.1, 0.9, 0.1]), exam)
     assert given[:4].tolist() == [1, 0, 0, 1] and given[4].isnan()
+    assert marks(torch.full((5,), 0.5), exam).tolist() == [0] * 5, "as likely as the wrong one is not right"
     with pytest.raises(ValueError, match="one a word"):
         marks(torch.ones(4), exam)
 

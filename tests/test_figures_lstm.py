@@ -85,6 +85,14 @@ def test_all_is_on_the_axis_but_what_falls_below_it():
                 assert lines(figure)[name].max() < figure.layout.yaxis.range[1]
 
 
+def test_words_and_powers_are_plain_characters_so_that_a_still_shows_them_too():
+    layout = gradient_figure(1.0, 0).layout
+    texts = [*layout.yaxis.ticktext, *(note.text for note in layout.annotations)]
+    assert list(layout.yaxis.ticktext) == ["10⁻¹²", "10⁻⁹", "10⁻⁶", "10⁻³", "1", "10³", "10⁶"]
+    assert list(layout.yaxis.tickvals) == [-12, -9, -6, -3, 0, 3, 6]
+    assert not any("<sup>" in text for text in texts) and "gainᵏ" in texts[-2]
+
+
 def test_the_direct_path_is_the_best_cells_and_not_a_mixture():
     forget = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.4]])
     assert direct_path(forget).tolist() == pytest.approx([0.5, 0.32, 0.09])

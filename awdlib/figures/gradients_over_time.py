@@ -15,6 +15,7 @@ from awdlib.reach import Journey, lstm_journey, product_norms, rnn_journey
 HIDDEN, STEPS = 24, 50  #: units of the layers, and steps that they run
 NOISE = 0.1  #: standard deviation of what arrives at each unit and step
 LOWEST, HIGHEST = -12.5, 6.5  #: ends of the axis, as powers of ten
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")  #: characters, since a still picture knows no markup
 FAINTEST = 1e-6  #: part of the largest gradient that a map still shows
 
 
@@ -105,12 +106,12 @@ def gradient_figure(gain: float, forget_bias: float) -> go.Figure:
         ("LSTM", measured["LSTM"], colour("with"), "solid"),
     ]
     ticks = range(-12, 7, 3)
-    powers = [f"10<sup>{power}</sup>".replace("-", "−") if power else "1" for power in ticks]
+    powers = ["10" + str(power).translate(RAISED) if power else "1" for power in ticks]
     figure = go.Figure(
         data=[_line(distance, np.log10(values), name, ink, dash) for name, values, ink, dash in lines],
         layout={
             "height": 420, "margin": {"l": 62, "r": 12, "t": 52, "b": 48},
-            "annotations": [_key("tanh network", "its bound, gain<sup>k</sup>", colour("without"), 1.08),
+            "annotations": [_key("tanh network", "its bound, gainᵏ", colour("without"), 1.08),
                             _key("LSTM", "its forget gates alone", colour("with"), 1.015)],
             "xaxis": {"title": {"text": "distance k, steps"}, "range": [0, STEPS + 0.5]},
             "yaxis": {"title": {"text": "largest factor of an error"}, "range": [LOWEST, HIGHEST],
