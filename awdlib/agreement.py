@@ -2,7 +2,7 @@
 
 Linzen, Dupoux and Goldberg 2016 asked this of English. In the toy language it can be asked without doubt, since the
 generator knows which verb belongs to which noun: "the *sailor* that the hungry gulls near the harbour follow *hoists* a
-sail". `draw_exam` writes fresh text and lists its verbs; `answers` says which of them a model got right, that is, where
+sail". `draw_exam` writes fresh text and lists its verbs; `marks` says which of them a model got right, that is, where
 it gave all verb forms of the subject's number together more probability than all of the other. Guessing is right half
 of the time, the grammar itself always.
 """
@@ -294,6 +294,6 @@ def marks(share: Tensor, exam: Exam) -> Tensor:
     """
     require.shape("share", share, (len(exam.words),), "one a word of the exam")
     given = share[[verb.position for verb in exam.verbs]]
-    singular = torch.tensor([verb.number == "one" for verb in exam.verbs])
+    singular = torch.tensor([verb.number == "one" for verb in exam.verbs], dtype=torch.bool)
     right = torch.where(singular, given > 0.5, given < 0.5).to(given.dtype)
     return torch.where(given.isnan(), given, right)

@@ -128,13 +128,19 @@ def product_norms(jacobians: Tensor, part: slice = slice(None)) -> Tensor:
     Returns:
         (T,); entry k - 1 is the largest factor that an error can meet over k steps.
 
+    Raises:
+        ValueError: the Jacobians are not square, or there are none.
+
     Example:
         >>> import torch
         >>> from awdlib.reach import product_norms
         >>> product_norms(0.5 * torch.eye(2).expand(3, 2, 2))
         tensor([0.5000, 0.2500, 0.1250])
     """
-    product, products = torch.eye(jacobians.shape[1], dtype=jacobians.dtype), []
+    require.floats("jacobians", jacobians, "(steps, size, size)")
+    size = jacobians.shape[1]
+    require.shape("jacobians", jacobians, (max(1, len(jacobians)), size, size), "a square matrix for each step")
+    product, products = torch.eye(size, dtype=jacobians.dtype), []
     for jacobian in jacobians.flip(0):
         product = product @ jacobian
         products.append(product[part, part])
@@ -156,7 +162,7 @@ def loss_reach(model: LanguageModel, tokens: Tensor, distance: int, samples: int
         steps before the last word read.
 
     Raises:
-        ValueError: the text is too short, or a number is not positive.
+        ValueError: the text is too short or holds ids that the model does not know, or a number is not positive.
 
     Example:
         >>> import torch
@@ -169,6 +175,8 @@ def loss_reach(model: LanguageModel, tokens: Tensor, distance: int, samples: int
     """
     length = 2 * require.whole_number("distance", distance, 1) + 2
     require.whole_number("samples", samples, 1)
+    require.token_ids("tokens", tokens, "(num_tokens,)")
+    require.known("tokens", tokens, len(model.embedding))
     if len(tokens) < length + samples:
         raise ValueError(f"the text has {len(tokens)} tokens; give at least {length + samples}")
     starts = torch.linspace(0, len(tokens) - length, samples).long()
@@ -184,7 +192,10 @@ def loss_reach(model: LanguageModel, tokens: Tensor, distance: int, samples: int
 
 def _hidden_size(inputs: Tensor, weight_hh: Tensor, blocks: int) -> int:
     require.floats("inputs", inputs, "(steps, features)")
+    require.floats("weight_hh", weight_hh, "(rows, hidden_size)")
+    require.alike("weight_hh", weight_hh, "inputs", inputs)
     hidden_size = weight_hh.shape[-1]
     require.shape("weight_hh", weight_hh, (blocks * hidden_size, hidden_size), f"{blocks} blocks of hidden_size rows")
-    require.shape("inputs", inputs, (len(inputs), blocks * hidden_size), f"{blocks} blocks of hidden_size columns")
+    size = (max(1, len(inputs)), blocks * hidden_size)
+    require.shape("inputs", inputs, size, f"{blocks} blocks of hidden_size columns, a row a step")
     return hidden_size

@@ -112,8 +112,13 @@ def test_marks_tell_right_from_wrong_and_from_unasked():
     exam = Exam(list("abcde"), verbs, {})
     given = marks(torch.tensor([torch.nan, 0.9, 0.1, 0.9, 0.1]), exam)
     assert given[:4].tolist() == [1, 0, 0, 1] and given[4].isnan()
+    assert marks(torch.full((5,), 0.5), exam).tolist() == [0] * 5, "as likely as the wrong one is not right"
     with pytest.raises(ValueError, match="one a word"):
         marks(torch.ones(4), exam)
+
+
+def test_an_exam_without_verbs_has_no_marks():
+    assert marks(torch.ones(2), Exam(["a", "b"], [], {})).shape == (0,)
 
 
 def test_the_bigram_counts_what_follows_each_word(exam):

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_exercises import solutions
@@ -67,6 +68,8 @@ def logit(f):
     (lambda k: 0.5 ** (1 / k), "this is the gate"), (lambda k: -logit(0.5 ** (1 / k)), "the sign is turned"),
     (lambda k: 1 / (1 + math.exp(-(0.5 ** (1 / k)))), "the sigmoid is taken"),
     (lambda k: logit(math.exp(-1 / k)), "1/e would be left"), (lambda k: math.log(k), "first the gate f"),
+    (lambda k: math.log(k / math.log(2)), "for long memories"), (lambda k: math.nan, "first the gate f"),
+    (lambda k: -logit(0.5**k) if k > 1 else 0.0, "first the gate f"),
     (lambda k: undefined, "it raised NameError"),  # noqa: F821
 ])  # fmt: skip
 def test_wrong_biases_get_a_hint(wrong, hint):
@@ -109,6 +112,10 @@ def coupled(cell, output=lambda o, c: o.sigmoid() * c.tanh(), order="fgo"):
     (coupled(lambda f, c, g: f.sigmoid() * c + g.tanh()), "nothing limits what is written"),
     (coupled(lambda f, c, g: f.sigmoid() * c + (1 - f.sigmoid()) * g.tanh(), order="fog"), "in the order f, g, o"),
     (coupled(lambda f, c, g: f.sigmoid() * c + (1 - f.sigmoid()) * g.tanh(), lambda o, c: o.sigmoid() * c), "h = o"),
+    (coupled(lambda f, c, g: f.sigmoid() * c + g.tanh()), "is right once c is"),
+    (coupled(lambda f, c, g: f.sigmoid() * c + g.tanh(), order="ofg"), "mend c first, then look at o"),
+    (lambda *given: coupled(lambda f, c, g: f.sigmoid() * c + (1 - f.sigmoid()) * g.tanh())(*given)[::-1],
+     "changed places"),
     (lambda x, state, w, u, b: state[0][:1], "it raised"),
 ])  # fmt: skip
 def test_wrong_coupled_steps_get_a_hint(wrong, hint):
@@ -133,12 +140,71 @@ def port(order="ifgo", extra=0.0, biases=(1, 1), output=lambda o, c: o.sigmoid()
     (port(extra=1.0), ["something is added"]), (port(biases=(1, 0)), ["bias_hh is left out"]),
     (port(biases=(0, 1)), ["bias_ih is left out"]),
     (port(output=lambda o, c: o.sigmoid() * c), ["h = o tanh(c)"]), (port(biases=(2, 2)), ["c = sigmoid(f) c"]),
-    (lambda x, state, *w: lstm_step(x, state, *w)[::-1], ["c = sigmoid(f) c"]),
+    (lambda x, state, *w: lstm_step(x, state, *w)[::-1], ["changed places: h is returned first"]),
+    (port("ofgi"), ["blocks of rows are i, f, g, o", "mend c first, then look at o"]),
+    (port("igfo", biases=(1, 0)), ["i, f, g, o, and bias_hh is left out"]),
+    (port(biases=(0, 0)), ["both biases are left out"]),
+    (port(extra=-1.0), ["c = sigmoid(f) c", "is right once c is"]),
     (lambda x, state, *w: undefined, ["it raised NameError"]),  # noqa: F821
 ])  # fmt: skip
 def test_wrong_ports_get_a_hint(wrong, hints):
     report = check_port(wrong)
     assert not report.kept and all(hint in repr(report) for hint in hints)
+
+
+def test_a_port_that_only_reorders_is_told_of_the_addition_alone_and_not_sent_after_h():
+    said = repr(check_port(port("ifgo", extra=1.0)))
+    assert "something is added to the forget gate" in said and "blocks of rows" not in said
+    assert "it follows from c, and is right once c is" in said and "it begins with what the first step" in said
+
+
+def test_a_step_that_remembers_is_told_so():
+    calls = []
+
+    def forgetful(x, state, *weights):
+        calls.append(x)
+        return lstm_step(x, state if len(calls) < 3 else (state[0], 0 * state[1]), *weights)
+
+    assert "nothing but its arguments" in repr(check_port(forgetful))
+
+    def tired(x, state, *weights):
+        calls.append(x)
+        if len(calls) > 5:
+            raise RuntimeError("tired")
+        return lstm_step(x, state, *weights)
+
+    report = check_port(tired)
+    assert not report.kept and "it raised RuntimeError: tired" in repr(report)
+
+
+def test_right_answers_in_other_clothes_are_accepted():
+    def in_place(dh, h, u):
+        dh *= 1 - h**2
+        return [dh, dh @ u]
+
+    def numpy_back(dh, h, u):
+        da = dh.numpy() * (1 - h.numpy() ** 2)
+        return da, da @ u.numpy()
+
+    def single(dh, h, u):
+        da = dh.float() * (1 - h.float() ** 2)
+        return da, da @ u.float()
+
+    for answer in (in_place, numpy_back):
+        assert check_rnn_backward(answer).kept, answer
+    assert "raised" not in repr(check_rnn_backward(single))
+    assert check_forget_bias(lambda k: torch.logit(torch.tensor(0.5) ** (1 / k))).kept
+    assert check_forget_bias(lambda k: -math.log(2 ** (1 / k) - 1)).kept
+    assert check_parameters(float(LSTM), np.int64(RNN)).kept
+
+    def overwrites(x, state, *weights):
+        h, c = lstm_step(x, state, *weights)
+        state[0].zero_()
+        state[1].zero_()
+        return h, c
+
+    assert check_port(overwrites).kept
+    assert check_port(lambda x, state, *w: [part.numpy() for part in lstm_step(x, state, *w)]).kept
 
 
 def test_the_chapters_own_broken_port_is_rejected_for_both_of_its_bugs():

@@ -85,6 +85,14 @@ def test_all_is_on_the_axis_but_what_falls_below_it():
                 assert lines(figure)[name].max() < figure.layout.yaxis.range[1]
 
 
+def test_words_and_powers_are_plain_characters_so_that_a_still_shows_them_too():
+    layout = gradient_figure(1.0, 0).layout
+    texts = [*layout.yaxis.ticktext, *(note.text for note in layout.annotations)]
+    assert list(layout.yaxis.ticktext) == ["10⁻¹²", "10⁻⁹", "10⁻⁶", "10⁻³", "1", "10³", "10⁶"]
+    assert list(layout.yaxis.tickvals) == [-12, -9, -6, -3, 0, 3, 6]
+    assert not any("<sup>" in text for text in texts) and "gainᵏ" in texts[-2]
+
+
 def test_the_direct_path_is_the_best_cells_and_not_a_mixture():
     forget = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.4]])
     assert direct_path(forget).tolist() == pytest.approx([0.5, 0.32, 0.09])
@@ -160,3 +168,32 @@ def test_the_unit_and_the_lesson_draw_what_they_are_given():
     left, right = lesson_figure(history, 15.0, {5: 0.9, 10: 0.4}).axes
     assert any(np.allclose(line.get_ydata(), np.exp([3.0, 2.0])) for line in left.lines if len(line.get_ydata()) == 2)
     assert any(np.allclose(line.get_ydata(), [0.9, 0.4]) for line in right.lines)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: direct_path(torch.ones(3)), "forget has shape"),
+    (lambda: border_figure({}, [], 0), "the largest gradient is 0.0; it must be positive"),
+    (lambda: border_figure({"a": torch.zeros(2, 2)}, ["a", "b"], 1), "the largest gradient is 0.0"),
+    (lambda: border_figure({"a": torch.ones(2, 2)}, ["a"], 1), "a row and a column for each word"),
+    (lambda: border_figure({"a": torch.ones(1, 1)}, ["a"], 2), "border is 2"),
+    (lambda: reach_figure({"LSTM": [[1.0, 2.0], [1.0]]}), "give runs of one length"),
+    (lambda: reach_figure({"LSTM": [[0.0, 2.0]]}), "begin above zero"),
+    (lambda: reach_figure({"LSTM": []}), "give runs"),
+    (lambda: cliff(np.array([6.0]), -1), "steps is -1"), (lambda: cliff_figure(12, np.nan, 0.1, 1.0), "start is nan"),
+    (lambda: cliff_figure(12, 5.9, 0.1, 0.0), "limit is 0.0"),
+    (lambda: cliff_figure(12, 5.9, -0.1, 1.0), "rate is -0.1"),
+    (lambda: unit_figure(["a"], torch.zeros(3, 2), ("a", "b"), 1), "a row for each sentence"),
+    (lambda: lesson_figure([], 15.0, {5: 0.5}), "history is empty"),
+    (lambda: journeys(0.0, 1.0), "gain is 0.0"), (lambda: journeys(1.0, np.inf), "forget_bias is inf"),
+])  # fmt: skip
+def test_what_cannot_be_drawn_is_refused_in_one_line(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+def test_the_cliff_is_where_the_chapter_says_and_its_factor_too():
+    """At w = 6 the unit stays at 0, where a deviation grows by 1.5 a step; left of it the loss is high, right low."""
+    assert cliff(np.array([6.0]), 12)[0] == pytest.approx((0.5 - 0.7) ** 2)
+    assert 6 * 0.5 * (1 - 0.5) == 1.5
+    loss = cliff(np.array([5.9, 6.1, 7.56]), 12)
+    assert loss[0] > 0.35 and loss[1] < 0.1 and loss[2] < 0.1, "a flat plain to land on"

@@ -284,21 +284,21 @@ def by_hand(hidden, embedding, gates_of_the_cell, tied, vocab=10_000, layers=3):
     return rows, 0 if tied else vocab * hidden
 
 
-SIZES = [*product([200, 1150], [400, 650], ["lstm", "gru"], [True, False])]
+SIZES = [*product([200, 1150], [400, 650], ["lstm", "gru", "rnn"], [True, False])]
 
 
 @pytest.mark.parametrize(("hidden", "embedding", "cell", "tied"), SIZES)
 def test_counts_are_the_formulas(hidden, embedding, cell, tied):
     config = ModelConfig(hidden_size=hidden, embedding_size=embedding, cell=cell, tied=tied)
     counts = parameters.count_parameters(config)
-    rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3}[cell], tied)
+    rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3, "rnn": 1}[cell], tied)
     assert [*counts] == ["embedding", "layer 1", "layer 2", "layer 3", "softmax"]
     assert counts["embedding"] == {"words": 10_000 * embedding}
     assert [tuple(counts[f"layer {n}"][kind] for kind in ("weight_ih", "weight_hh", "bias")) for n in (1, 2, 3)] == rows
     assert counts["softmax"] == ({"bias": 10_000} | ({} if tied else {"words": softmax}))
 
 
-@pytest.mark.parametrize(("cell", "tied", "layers"), [*product(["lstm", "gru"], [True, False], [1, 2, 4])])
+@pytest.mark.parametrize(("cell", "tied", "layers"), [*product(["lstm", "gru", "rnn"], [True, False], [1, 2, 4])])
 def test_counts_add_up_to_a_model_that_is_built(cell, tied, layers):
     config = ModelConfig(vocab_size=50, embedding_size=6, hidden_size=9, num_layers=layers, cell=cell, tied=tied)
     counts = parameters.count_parameters(config)
@@ -320,7 +320,7 @@ def test_the_papers_models_have_the_papers_sizes():
 def test_the_bars_are_the_formulas(hidden, embedding, cell, tied):
     figure = parameters.parameters_figure(hidden, embedding, cell, tied)
     shared, *traces = figure.data
-    rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3}[cell], tied)
+    rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3, "rnn": 1}[cell], tied)
     expected = {4: {"word matrices": 10_000 * embedding}, 0: {"word matrices": softmax, "biases": 10_000}}
     names = ("input to hidden", "hidden to hidden", "biases")
     expected |= {3 - n: dict(zip(names, row, strict=True)) for n, row in enumerate(rows)}
@@ -341,7 +341,7 @@ def test_the_bars_are_the_formulas(hidden, embedding, cell, tied):
 @pytest.mark.parametrize(("hidden", "embedding", "cell", "tied"), SIZES)
 def test_the_words_of_the_bars(hidden, embedding, cell, tied):
     figure = parameters.parameters_figure(hidden, embedding, cell, tied)
-    rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3}[cell], tied)
+    rows, softmax = by_hand(hidden, embedding, {"lstm": 4, "gru": 3, "rnn": 1}[cell], tied)
     total = 10_000 * embedding + softmax + 10_000 + sum(map(sum, rows))
     masked, recurrent = sum(row[1] for row in rows), sum(map(sum, rows))
     texts = [note.text for note in figure.layout.annotations]
@@ -377,8 +377,8 @@ def test_large_pieces_carry_their_numbers_and_the_largest_bar_fits():
 def test_sizes_that_cannot_be():
     with pytest.raises(ValueError, match="hidden_size is 0; it must be at least 1"):
         parameters.parameters_figure(0, 400, "lstm", True)
-    with pytest.raises(ValueError, match="cell is 'elman'; it must be one of lstm, gru, rnn"):
-        parameters.parameters_figure(200, 400, "elman", True)
+    with pytest.raises(ValueError, match="cell is 'gpt'; it must be one of lstm, gru, rnn"):
+        parameters.parameters_figure(200, 400, "gpt", True)
 
 
 def test_all_three_become_explorables():

@@ -134,7 +134,7 @@ def test_a_diverged_model_is_refused():
 # Generating ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_greedy_is_the_argmax_loop_and_carrying_the_state_is_reading_from_the_start(cell):
     model = make_model(cell=cell)
     found = list(generate(model, VOCABULARY, PROMPT, 12, temperature=0))

@@ -68,7 +68,7 @@ def test_the_plain_gradient_is_that_of_the_loss_written_out(summed):
 @pytest.mark.parametrize("penalised", [True, False], ids=["penalties", "no penalties"])
 @pytest.mark.parametrize("summed", [True, False], ids=["summed", "mean"])
 @pytest.mark.parametrize("locked", [True, False], ids=["locked", "ordinary"])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_fast_and_plain_gradients_are_equal(tied, cell, locked, summed, penalised, dtype):
     model = LanguageModel(replace(MODEL, tied=tied, cell=cell, locked=locked)).to(dtype)
@@ -115,7 +115,7 @@ def test_the_fast_way_never_has_the_logits_of_a_window():
 
 
 @pytest.mark.parametrize("average_from", [None, 1], ids=["iterates", "averages"])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_training_goes_the_same_way_fast_or_not(cell, average_from):
     """A few updates in double precision, where only the order of sums differs; states go from each to the next."""
     columns, ends = batchify(corpus().train, 3), []

@@ -14,7 +14,7 @@ from awdlib.training import start, train
 from awdlib.training_config import TrainConfig
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_run_with_graphs_is_the_run_without(cell):
     """Windows of many lengths, averaging, several epochs, zero states at the top of each."""
     runs = []

@@ -77,6 +77,15 @@ def test_reach_is_the_gradient_of_the_loss_at_each_distance(cell):
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: rnn_journey(torch.ones(3, 4), torch.ones(5, 5)), "inputs is"),
     (lambda: lstm_journey(torch.ones(3, 4), torch.ones(5, 5)), "weight_hh is"),
+    (lambda: rnn_journey(torch.ones(3, 4), None), "weight_hh is None; it must be a tensor"),
+    (lambda: rnn_journey(torch.ones(3, 4), torch.tensor(1.0)), "weight_hh has shape"),
+    (lambda: rnn_journey(torch.ones(3, 4).double(), torch.ones(4, 4)), "weight_hh holds torch.float32"),
+    (lambda: lstm_journey(torch.ones(0, 4), torch.ones(4, 1)), "a row a step"),
+    (lambda: product_norms(None), "jacobians is None"), (lambda: product_norms(torch.eye(3)), "jacobians has shape"),
+    (lambda: product_norms(torch.ones(2, 3, 4)), "a square matrix for each step"),
+    (lambda: product_norms(torch.ones(0, 3, 3)), "a square matrix for each step"),
+    (lambda: loss_reach(LanguageModel(ModelConfig(vocab_size=9, hidden_size=4)), torch.rand(9), 4), "use .long"),
+    (lambda: loss_reach(LanguageModel(ModelConfig(vocab_size=9, hidden_size=4)), torch.arange(99), 4, 3), "has 0 to 8"),
     (lambda: loss_reach(LanguageModel(ModelConfig(vocab_size=9, hidden_size=4)), torch.arange(9), 4), "the text has 9"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(call, message):

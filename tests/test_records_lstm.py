@@ -107,3 +107,26 @@ def test_what_the_chapter_says_of_the_reach():
     last = {arm: [run[-1] / run[0] for run in runs] for arm, runs in relative.items()}
     assert max(last["rnn"]) < 1e-4 and statistics.geometric_mean(last["rnn"]) < 1e-5
     assert min(last["rnn-orthogonal"]) > statistics.geometric_mean(last["lstm"]), "even further back than the LSTM's"
+    near_and_far = [(run[10] / run[0], run[-1] / run[10]) for runs in relative.values() for run in runs]
+    assert all(1e-2 < first < 10**-0.85 for first, _ in near_and_far), "one or two powers of ten in ten words"
+    assert 1e-6 < statistics.geometric_mean(last["rnn"]) < 5e-6, "a few millionths"
+
+
+def test_what_the_chapter_says_of_thirty_words():
+    ends = {
+        arm: [RECORD["runs"][f"{arm}-{seed}"]["stretched"][-1] for seed in RECORD["seeds"]] for arm in RECORD["arms"]
+    }
+    gated = ends["lstm"] + ends["lstm-open"]
+    assert 0.65 < max(gated) < 0.75, "even the best run: seven in ten"
+    assert sum(end < 0.55 for end in gated) > len(gated) / 2, "most are no better than a coin"
+    assert max(ends["rnn"] + ends["rnn-orthogonal"]) < 0.5
+    assert statistics.mean(ends["rnn"]) < 0.3, "well below 50 %: it agrees with the wrong noun"
+
+
+def test_the_sizes_that_the_chapters_text_names_are_the_experiments():
+    notebook = json.loads((EXPERIMENT.ROOT / "book" / "lstm.ipynb").read_text(encoding="utf-8"))
+    text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    assert f"{EXPERIMENT.RNN} against {EXPERIMENT.LSTM}" in text
+    assert len(RECORD["rates"]) == 6 and "from the same six" in text
+    assert RECORD["training"]["epochs"] == 20 and "twenty epochs and sixty thousand words" in text
+    assert 55_000 < len(CORPUS.train) < 65_000

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from awdlib import _require as require
 from awdlib.figures.style import GOLD, INK, MUTED, PINK, colour, describe, label_end, perplexity_axis, use_style
 from awdlib.training import EpochRecord
 
@@ -113,6 +114,9 @@ def unit_figure(words: Sequence[str], cells: Tensor, names: tuple[str, str], uni
     Returns:
         a matplotlib figure.
 
+    Raises:
+        ValueError: the cell states are not two of as many as there are words.
+
     Example:
         >>> import torch
         >>> from awdlib.figures.agreement import unit_figure
@@ -122,6 +126,7 @@ def unit_figure(words: Sequence[str], cells: Tensor, names: tuple[str, str], uni
     """
     import matplotlib.pyplot as plt
 
+    require.shape("cells", cells, (2, len(words)), "a row for each sentence, a column for each word")
     with use_style():
         figure, ax = plt.subplots(figsize=(6.6, 3.9))
         steps = range(len(words))
@@ -147,6 +152,9 @@ def lesson_figure(history: Sequence[EpochRecord], floor: float, shares: dict[int
     Returns:
         a matplotlib figure of two panels, whose label is its text alternative.
 
+    Raises:
+        ValueError: the history is empty.
+
     Example:
         >>> from awdlib.figures.agreement import lesson_figure
         >>> from awdlib.training import EpochRecord
@@ -157,6 +165,8 @@ def lesson_figure(history: Sequence[EpochRecord], floor: float, shares: dict[int
     """
     import matplotlib.pyplot as plt
 
+    if not history:
+        raise ValueError("history is empty; train for an epoch at least")
     with use_style():
         figure, (left, right) = plt.subplots(2, 1, figsize=(6.0, 5.6))
         for role in ("train", "valid"):

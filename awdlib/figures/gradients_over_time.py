@@ -15,6 +15,7 @@ from awdlib.reach import Journey, lstm_journey, product_norms, rnn_journey
 HIDDEN, STEPS = 24, 50  #: units of the layers, and steps that they run
 NOISE = 0.1  #: standard deviation of what arrives at each unit and step
 LOWEST, HIGHEST = -12.5, 6.5  #: ends of the axis, as powers of ten
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")  #: characters, since a still picture knows no markup
 FAINTEST = 1e-6  #: part of the largest gradient that a map still shows
 
 
@@ -57,12 +58,16 @@ def direct_path(forget: Tensor) -> Tensor:
     Returns:
         (steps,); entry k - 1 is the largest product of k gates.
 
+    Raises:
+        ValueError: the gates are not (steps, hidden_size).
+
     Example:
         >>> import torch
         >>> from awdlib.figures.gradients_over_time import direct_path
         >>> direct_path(torch.tensor([[0.5, 0.1], [0.5, 0.9]]))
         tensor([0.9000, 0.2500])
     """
+    require.floats("forget", forget, "(steps, hidden_size)")
     return forget.flip(0).cumprod(0).max(dim=1).values
 
 
@@ -101,12 +106,12 @@ def gradient_figure(gain: float, forget_bias: float) -> go.Figure:
         ("LSTM", measured["LSTM"], colour("with"), "solid"),
     ]
     ticks = range(-12, 7, 3)
-    powers = [f"10<sup>{power}</sup>".replace("-", "−") if power else "1" for power in ticks]
+    powers = ["10" + str(power).translate(RAISED) if power else "1" for power in ticks]
     figure = go.Figure(
         data=[_line(distance, np.log10(values), name, ink, dash) for name, values, ink, dash in lines],
         layout={
             "height": 420, "margin": {"l": 62, "r": 12, "t": 52, "b": 48},
-            "annotations": [_key("tanh network", "its bound, gain<sup>k</sup>", colour("without"), 1.08),
+            "annotations": [_key("tanh network", "its bound, gainᵏ", colour("without"), 1.08),
                             _key("LSTM", "its forget gates alone", colour("with"), 1.015)],
             "xaxis": {"title": {"text": "distance k, steps"}, "range": [0, STEPS + 0.5]},
             "yaxis": {"title": {"text": "largest factor of an error"}, "range": [LOWEST, HIGHEST],
@@ -149,6 +154,9 @@ def border_figure(maps: dict[str, Tensor], words: Sequence[str], border: int) ->
     Returns:
         a matplotlib figure, a panel a map, in a logarithmic scale that all share.
 
+    Raises:
+        ValueError: there is no map, one is not (steps, steps) or zero everywhere, or the border is not among the steps.
+
     Example:
         >>> import torch
         >>> from awdlib.figures.gradients_over_time import border_figure
@@ -159,7 +167,11 @@ def border_figure(maps: dict[str, Tensor], words: Sequence[str], border: int) ->
     import matplotlib.pyplot as plt
     from matplotlib.colors import LogNorm
 
-    top = max(one.max().item() for one in maps.values())
+    require.whole_number("border", border, 0, len(words))
+    for title, one in maps.items():
+        require.shape(f"the map of {title!r}", one, (len(words), len(words)), "a row and a column for each word")
+    top = max((one.max().item() for one in maps.values()), default=0.0)
+    require.number("the largest gradient", top, "(0, inf)")
     with use_style():
         figure, panels = plt.subplots(len(maps), 1, figsize=(5.6, 5.0 * len(maps)), squeeze=False, sharex=True)
         for ax, (title, one) in zip(panels[:, 0], maps.items(), strict=True):
@@ -188,6 +200,9 @@ def reach_figure(reaches: dict[str, Sequence[Sequence[float]]]) -> Any:
     Returns:
         a matplotlib figure with a logarithmic axis.
 
+    Raises:
+        ValueError: an arm has no run, its runs differ in length, or one does not begin above zero.
+
     Example:
         >>> from awdlib.figures.gradients_over_time import reach_figure
         >>> figure = reach_figure({"LSTM": [[1.0, 0.5, 0.3]], "tanh network": [[2.0, 0.4, 0.1]]})
@@ -196,6 +211,9 @@ def reach_figure(reaches: dict[str, Sequence[Sequence[float]]]) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    for arm, runs in reaches.items():
+        if len({len(run) for run in runs}) != 1 or min(run[0] for run in runs) <= 0:
+            raise ValueError(f"the runs of {arm!r} are {runs!r:.60}; give runs of one length that begin above zero")
     inks = {"LSTM": colour("with"), "tanh network": colour("without"), "orthogonal": GOLD}
     with use_style():
         figure, ax = plt.subplots(figsize=(6.0, 3.7))
@@ -222,6 +240,9 @@ def cliff(weights: np.ndarray, steps: int) -> np.ndarray:
     Returns:
         the squared error at each weight.
 
+    Raises:
+        ValueError: steps is not a whole number, or negative.
+
     Example:
         >>> import numpy as np
         >>> from awdlib.figures.gradients_over_time import cliff
@@ -229,7 +250,7 @@ def cliff(weights: np.ndarray, steps: int) -> np.ndarray:
         [0.4, 0.04, 0.06]
     """
     h = np.zeros_like(weights, dtype=float)
-    for _ in range(steps):
+    for _ in range(require.whole_number("steps", steps, 0)):
         h = weights / (1 + np.exp(-h)) - 3
     return (1 / (1 + np.exp(-h)) - 0.7) ** 2
 
@@ -246,6 +267,9 @@ def cliff_figure(steps: int, start: float, rate: float, limit: float) -> Any:
     Returns:
         a matplotlib figure, whose label is its text alternative.
 
+    Raises:
+        ValueError: start is not a finite number, or another is not positive.
+
     Example:
         >>> from awdlib.figures.gradients_over_time import cliff_figure
         >>> cliff_figure(steps=12, start=5.99, rate=0.1, limit=1.0).get_label().partition(":")[0]
@@ -253,6 +277,9 @@ def cliff_figure(steps: int, start: float, rate: float, limit: float) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    require.number("start", start)
+    for name, value in (("rate", rate), ("limit", limit)):
+        require.number(name, value, "(0, inf)")
     nudge = 1e-7
     slope = float(np.diff(cliff(np.array([start - nudge, start + nudge]), steps))[0] / (2 * nudge))
     plain, clipped = start - rate * slope, start - rate * float(np.clip(slope, -limit, limit))

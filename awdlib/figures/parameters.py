@@ -65,7 +65,7 @@ def parameters_figure(hidden_size: int, embedding_size: int, cell: str, tied: bo
     Args:
         hidden_size: features of each layer; tied, of each but the last.
         embedding_size: features of a word.
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru" or "rnn".
         tied: whether the softmax uses the embedding's matrix. Then the last layer is as large as an embedding.
 
     Returns:
