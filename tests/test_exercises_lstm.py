@@ -94,6 +94,18 @@ def test_wrong_backward_steps_get_a_hint(wrong, hint):
     assert not report.kept and hint in repr(report)
 
 
+def test_a_step_that_is_right_for_one_matrix_alone_fails_in_the_chain():
+    seen = []
+
+    def first_matrix(dh, h, u):
+        seen.append(u)
+        return dh * (1 - h**2), dh * (1 - h**2) @ seen[0]
+
+    report = check_rnn_backward(first_matrix)
+    assert report.broken() == ["five steps in a row give autograd's gradient of weight_hh"]
+    assert "each step alone must be right first" in repr(report)
+
+
 def coupled(cell, output=lambda o, c: o.sigmoid() * c.tanh(), order="fgo"):
     def step(x, state, w, u, b):
         h, c = state

@@ -5,12 +5,15 @@ import math
 import statistics
 
 import pytest
+import torch
 from test_records import read, script
 
 from awdlib.agreement import bigram_share, draw_exam, stretched_exam
 from awdlib.corpora import load_corpus
 from awdlib.figures.agreement import accuracy
+from awdlib.model import LanguageModel
 from awdlib.toy_language import toy_language
+from awdlib.training import EpochRecord
 
 RECORD, EXPERIMENT, CORPUS = read("lstm"), script("lstm"), load_corpus("toy")
 
@@ -130,3 +133,39 @@ def test_the_sizes_that_the_chapters_text_names_are_the_experiments():
     assert len(RECORD["rates"]) == 6 and "from the same six" in text
     assert RECORD["training"]["epochs"] == 20 and "twenty epochs and sixty thousand words" in text
     assert 55_000 < len(CORPUS.train) < 65_000
+
+
+def test_an_arm_begins_as_it_is_called():
+    for arm, beginning in EXPERIMENT.BEGINNINGS.items():
+        model = LanguageModel(EXPERIMENT.model_config(20, beginning["cell"], hidden_size=6))
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        EXPERIMENT.begin(model, beginning.get("forget_bias"), beginning.get("gain"))
+        changed = {name for name, weight in model.named_parameters() if not weight.equal(before[name])}
+        for number, layer in enumerate(model.layers):
+            size, bias = layer.hidden_size, layer.bias_ih + layer.bias_hh
+            if arm == "lstm-open":
+                assert (bias[size : 2 * size] == 1).all() and (bias[:size].abs() < 1).all()
+                changed -= {f"layers.{number}.bias_ih", f"layers.{number}.bias_hh"}
+            elif arm == "rnn-orthogonal":
+                torch.testing.assert_close(layer.weight_hh.T @ layer.weight_hh, torch.eye(size))
+                changed -= {f"layers.{number}.weight_hh"}
+        assert not changed, "nothing else"
+
+
+def test_a_run_ends_with_the_weights_of_its_best_epoch(monkeypatch):
+    def epochs(training, corpus):
+        for epoch, loss in enumerate((3.0, 2.0, 2.5), 1):
+            torch.nn.init.constant_(training.model.embedding, epoch)
+            yield EpochRecord(epoch=epoch, updates=1, seconds=1.0, train_loss=4.0, valid_loss=loss, averaging=False,
+                              averaging_began=None)  # fmt: skip
+
+    monkeypatch.setattr(EXPERIMENT, "train", epochs)
+    model, curve = EXPERIMENT.learn(CORPUS, "rnn", EXPERIMENT.training_config(3, lr=1.0, seed=1))
+    assert (model.embedding == 2).all() and [point["epoch"] for point in curve] == [1, 2, 3]
+
+
+def test_the_rate_chosen_is_the_one_with_the_lowest_perplexity_and_not_one_that_diverged():
+    pilot = {
+        f"rnn-{lr:g}": value for lr, value in zip(EXPERIMENT.RATES, (90.0, 50.0, 60.0, 70.0, None, None), strict=True)
+    }
+    assert EXPERIMENT.chosen(pilot, "rnn") == 2.5
