@@ -3,9 +3,9 @@
 Autograd would add up the gradient of ``weight_hh`` step by step, a product and a sum of the whole matrix each time. By
 hand the steps only hand the error back through the gates; the weights' gradients are one product each for the window.
 
-In single precision torch's own kernel on a CPU does the same, and faster. Under autocast to bfloat16 it has none for
-training: there this is the faster way at the paper's sizes, on processors that multiply matrices of bfloat16, and
-`awdlib.recurrent.LSTMLayer` takes it (`pays`). Everywhere else it is here to be read.
+In single precision torch's own kernel on a CPU does the same, and faster. Under autocast to bfloat16
+`awdlib.recurrent.LSTMLayer` takes this way for layers of the paper's sizes, on processors that multiply matrices of
+bfloat16 (`pays`). Everywhere else it is here to be read.
 """
 
 from typing import Any
