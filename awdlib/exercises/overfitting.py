@@ -12,8 +12,33 @@ from awdlib.contracts import Promise, Report
 from awdlib.exercises.answers import YOUR_TURN, is_empty
 
 LAYERS, STEPS = 2, 20  #: of exercise 1
-#: of exercise 2: layers, steps, p, recurrent; no p of one half, where several wrong answers coincide
-CASES = ((1, 0, 0.3, False), (2, 10, 0.2, False), (2, 10, 0.2, True), (3, 4, 0.45, True))
+_CASES = ((1, 0, 0.3, False), (2, 10, 0.2, False), (2, 10, 0.2, True), (3, 4, 0.45, True))  # p = 0.5 hides mistakes
+_BETWEEN, _CLIMBS = LAYERS - 1, LAYERS + 1  # of its path: connections between layers, and all that go up
+_TIME = "that counts the steps in time as well: which connections carry a mask here?"
+_CLIMB = "the connections that go up are one more than the layers"
+_LAYER = f"a step in time is taken in one layer, whichever it is: {STEPS} on the whole path"
+_TORCH = "nn.LSTM never drops on the way to the next step"
+_UP_HINTS = {
+    LAYERS: "one into each layer, and one more: the softmax reads the last layer through a mask too",
+    _BETWEEN: "that is between the layers alone: what of the way into the first, and out of the last?",
+    _CLIMBS + STEPS: _TIME, LAYERS + STEPS: _TIME, _CLIMBS * STEPS: "the path goes up once, not at every step",
+    STEPS: "those are the steps in time, and they carry no mask here: count the connections that go up",
+}  # fmt: skip
+_BOTH_HINTS = {
+    STEPS: "those are the steps in time; the connections that go up carry a mask too",
+    LAYERS + STEPS: f"{_CLIMB}, and {STEPS} steps are {STEPS} connections in time: one is missing",
+    _BETWEEN + STEPS: f"{_CLIMB}: two are missing", _CLIMBS: "that is the count without the steps in time",
+    _CLIMBS + STEPS + 1: f"one too many: {STEPS} steps are {STEPS} connections in time",
+    LAYERS: f"the steps in time carry masks here, too; and {_CLIMB}",
+    _CLIMBS * STEPS: "the path goes up once, not at every step: add the two numbers",
+    LAYERS * STEPS: _LAYER, _CLIMBS + LAYERS * STEPS: _LAYER,
+}  # fmt: skip
+_TORCHS_HINTS = {
+    0: "it does drop in one place: nn.LSTM's documentation says where",
+    _CLIMBS: "nn.LSTM drops neither its input nor its last output",
+    LAYERS: "nn.LSTM's documentation: on the outputs of each layer except the last",
+    _BETWEEN + STEPS: _TORCH, _CLIMBS + STEPS: _TORCH, STEPS: _TORCH,
+}  # fmt: skip
 
 
 def check_masks(up: int, up_and_h: int, torchs: int) -> Report:
@@ -41,51 +66,16 @@ def check_masks(up: int, up_and_h: int, torchs: int) -> Report:
         return YOUR_TURN
     for name, answer in {"up": up, "up_and_h": up_and_h, "torchs": torchs}.items():
         require.number(name, answer)
-    between, climbs = LAYERS - 1, LAYERS + 1
-    in_time = "nn.LSTM never drops on the way to the next step"
     rows = (
-        ("masks with dropout on the way up", up, climbs, _up_hints(between, climbs)),
-        ("masks with dropout on h as well", up_and_h, climbs + STEPS, _both_hints(between, climbs)),
-        ("masks of nn.LSTM's own dropout", torchs, between, {
-            0: "it does drop in one place: nn.LSTM's documentation says where",
-            climbs: "nn.LSTM drops neither its input nor its last output",
-            LAYERS: "nn.LSTM's documentation: on the outputs of each layer except the last",
-            between + STEPS: in_time, climbs + STEPS: in_time, STEPS: in_time,
-        }),
-    )  # fmt: skip
+        ("masks with dropout on the way up", up, _CLIMBS, _UP_HINTS),
+        ("masks with dropout on h as well", up_and_h, _CLIMBS + STEPS, _BOTH_HINTS),
+        ("masks of nn.LSTM's own dropout", torchs, _BETWEEN, _TORCHS_HINTS),
+    )
     found = []
     for text, given, right, known in rows:
         hint = known.get(given, "follow the path with a finger, and count the dashed connections on it")
         found.append(Promise(text, given == right, hint))
     return Report(tuple(found))
-
-
-def _up_hints(between: int, climbs: int) -> dict[float, str]:
-    in_time = "that counts the steps in time as well: which connections carry a mask here?"
-    return {
-        LAYERS: "one into each layer, and one more: the softmax reads the last layer through a mask too",
-        between: "that is between the layers alone: what of the way into the first, and out of the last?",
-        climbs + STEPS: in_time,
-        LAYERS + STEPS: in_time,
-        STEPS: "those are the steps in time, and they carry no mask here: count the connections that go up",
-        climbs * STEPS: "the path goes up once, not at every step",
-    }
-
-
-def _both_hints(between: int, climbs: int) -> dict[float, str]:
-    one_layer = f"a step in time is taken in one layer, whichever it is: {STEPS} on the whole path"
-    climb = "the connections that go up are one more than the layers"
-    return {
-        STEPS: "those are the steps in time; the connections that go up carry a mask too",
-        LAYERS + STEPS: f"{climb}, and {STEPS} steps are {STEPS} connections in time: one is missing",
-        between + STEPS: f"{climb}: two are missing",
-        climbs + STEPS + 1: f"one too many: {STEPS} steps are {STEPS} connections in time",
-        climbs: "that is the count without the steps in time",
-        LAYERS: f"the steps in time carry masks here, too; and {climb}",
-        climbs * STEPS: "the path goes up once, not at every step: add the two numbers",
-        LAYERS * STEPS: one_layer,
-        climbs + LAYERS * STEPS: one_layer,
-    }
 
 
 def check_variance(function: Callable[[int, int, float, bool], float]) -> Report:
@@ -105,7 +95,7 @@ def check_variance(function: Callable[[int, int, float, bool], float]) -> Report
     if is_empty(function, 2, 3, 0.5, True):
         return YOUR_TURN
     found = []
-    for layers, steps, p, recurrent in CASES:
+    for layers, steps, p, recurrent in _CASES:
         where = "up and on h" if recurrent else "up alone"
         text = f"{layers} layer{'s' * (layers > 1)}, {steps} steps, p = {p:g}, masks {where}"
         try:
@@ -126,24 +116,20 @@ def _variance_hint(given: float, masks: int, p: float) -> str:
     through = (1 - p) ** masks
     for wrong, hint in (
         (masks * p / (1 - p), "these are variances added up; the masks are multiplied: multiply their second moments"),
-        ((p / (1 - p)) ** masks, "the variance of a product is not the product of variances: multiply second moments, "
-         "then subtract 1"),
+        ((p / (1 - p)) ** masks, "it is not the product of variances: multiply second moments, then subtract 1"),
         (1 / through, "this is the second moment: subtract the square of the mean"),
         (math.sqrt(1 / through - 1), "this is the standard deviation: square it"),
         (through, "this is the chance to come through; asked is the variance of the product"),
         (through * (1 - through), "this is the variance without the scaling: a mask that keeps is 1/(1 - p), not 1"),
-        (p**-masks, zero),
-        (p**-masks - 1, zero),
+        (p**-masks, zero), (p**-masks - 1, zero),
     ):  # fmt: skip
         if near(wrong):
             return hint
     if given > -1 and math.isfinite(given):
         count = round(-math.log1p(given) / math.log1p(-p))
         if math.isclose(given, (1 - p) ** -count - 1, rel_tol=1e-5, abs_tol=1e-12):
-            return (
-                f"the form is right, for {count} mask{'s' * (count != 1)}; the path meets one more than the layers, "
-                "and the steps if h is dropped"
-            )
+            masks_of = f"{count} mask{'s' * (count != 1)}"
+            return f"the form is right, for {masks_of}; there is one more than layers, and the steps if h is dropped"
     return "the mean of m² is 1/(1 - p), and the moments of independent factors multiply"
 
 
@@ -201,9 +187,7 @@ def _look(make: Stack, p: float) -> Iterator[Promise]:
     if out:
         yield Promise("scales what it keeps by 1/(1 - p), in training", right, f"it is multiplied by {scale:.3g}")
         fresh = not dropped[0].equal(dropped[1])
-        yield Promise(
-            "a fresh mask at each step", fresh, "the first two steps have the same mask: draw one of x's shape"
-        )
+        yield Promise("a fresh mask at each step", fresh, "two steps have the same mask: draw one of x's shape")
     into = not _same(_outputs(single, ones), _outputs(plain, ones), scale)
     hint = "x goes in as it is: drop it before a layer reads it"
     if into and right and not _once_on_the_way_in(make, p, scale):
@@ -322,19 +306,14 @@ def _stopping_hint(given: tuple[int, int] | None, right: tuple[int, int], losses
         return f"{at}: count epochs from 1"
     if (last, best) == right:
         return f"{at}: the other way round: first the epoch whose weights are kept"
-    if not all(1 <= epoch <= len(losses) for epoch in given):
+    if not 1 <= min(given) <= max(given) <= len(losses):
         return f"{at}: {given} came back, and epochs are numbers from 1 to {len(losses)}"
     if last > right[1] and best > right[0] and losses[right[0] - 1] == losses[best - 1]:
         return f"{at}: an equal loss is not a new lowest one"
     if last == right[1] and losses[best - 1] < losses[right[0] - 1]:
         return f"{at}: epoch {best} was never trained: look no further than where training ends"
     if best == right[0] and abs(last - right[1]) == 1:
-        return f"{at}: one epoch off: training ends with the {_ordinal(patience)} epoch after the best one"
-    falls = any(b < a for a, b in zip(losses[best:], losses[best + 1 :], strict=False))
-    if best == right[0] and last > right[1] and falls:
+        return f"{at}: one epoch off: the last epoch is the best one plus {patience}"
+    if best == right[0] and last > right[1] and sorted(losses[best:]) != losses[best:]:
         return f"{at}: compare with the lowest loss so far, not with the epoch before"
     return f"{at}: due are {right[0]} for the weights kept and {right[1]} for the last epoch, {given} came back"
-
-
-def _ordinal(count: int) -> str:
-    return {1: "first", 2: "second", 3: "third"}.get(count, f"{count}th")
