@@ -331,20 +331,10 @@ def _size_layout(
     notes = [
         above | {"text": text, "align": "left", "font": {"color": INK}},
         at | {"y": float(np.log10(floor)), "text": "floor", "yanchor": "bottom"},
-        *(
-            at
-            | {
-                "x": last - 0.3,
-                "xanchor": "right",
-                "y": float(np.log10(run[role][-1])),
-                "text": role,
-                "yanchor": anchor,
-                "yshift": shift,
-                "font": {"color": colour(role)},
-            }
-            for role, anchor, shift in (("train", "top", -7), ("valid", "bottom", 7))
-        ),
-    ]
+        *(at | {"x": last - 0.3, "xanchor": "right", "y": float(np.log10(run[role][-1])), "text": role,
+                "yanchor": anchor, "yshift": shift, "font": {"color": colour(role)}}
+          for role, anchor, shift in (("train", "top", -7), ("valid", "bottom", 7))),
+    ]  # fmt: skip
     return {
         "height": 400, "margin": {"l": 56, "r": 14, "t": 50, "b": 46}, "annotations": notes,
         "xaxis": {"range": [0.5, last + 0.5], "title": {"text": "words read, in whole training texts"}},
