@@ -1,8 +1,10 @@
 """The exercises of the chapter on overfitting: its printed solutions pass, every known wrong answer gets its hint."""
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_exercises import solutions
@@ -52,13 +54,24 @@ def test_an_empty_cell_is_told_from_a_wrong_answer():
     ((1, 23, 1), "that is between the layers alone"),
     ((23, 23, 1), "that counts the steps in time as well"),
     ((3, 20, 1), "the connections that go up carry a mask too"),
-    ((3, 22, 1), "the connections that go up are one more than the layers"),
+    ((3, 22, 1), "are one more than the layers, and 20 steps are 20 connections in time: one is missing"),
+    ((3, 21, 1), "the connections that go up are one more than the layers: two are missing"),
+    ((3, 24, 1), "one too many"),
+    ((3, 43, 1), "a step in time is taken in one layer"),
+    ((3, 40, 1), "a step in time is taken in one layer"),
+    ((3, 2, 1), "the steps in time carry masks here, too"),
+    ((20, 23, 1), "they carry no mask here"),
+    ((22, 23, 1), "that counts the steps in time as well"),
+    ((60, 23, 1), "the path goes up once, not at every step\n"),
     ((3, 60, 1), "the path goes up once, not at every step"),
     ((3, 3, 1), "that is the count without the steps"),
     ((3, 23, 3), "nn.LSTM drops neither its input nor its last output"),
     ((3, 23, 2), "each layer except the last"),
     ((3, 23, 21), "nn.LSTM never drops on the way to the next step"),
-    ((3, 23, 0), "follow the path with a finger"),
+    ((3, 23, 20), "nn.LSTM never drops on the way to the next step"),
+    ((3, 23, 23), "nn.LSTM never drops on the way to the next step"),
+    ((3, 23, 0), "it does drop in one place"),
+    ((3, 7, 1), "follow the path with a finger"),
 ])  # fmt: skip
 def test_wrong_counts_get_a_hint(answer, hint):
     report = check_masks(*answer)
@@ -79,15 +92,23 @@ def count(layers, steps, recurrent):
     (lambda n, s, p, r: (p / (1 - p)) ** count(n, s, r), "not the product of variances"),
     (lambda n, s, p, r: (1 - p) ** -count(n, s, r), "subtract the square of the mean"),
     (lambda n, s, p, r: ((1 - p) ** -count(n, s, r) - 1) ** 0.5, "this is the standard deviation"),
-    (lambda n, s, p, r: (1 - p) ** -(count(n, s, r) - 1) - 1, "the number of masks is not"),
-    (lambda n, s, p, r: (1 - p) ** -(count(n, s, r) - 2) - 1, "the number of masks is not"),
-    (lambda n, s, p, r: (1 - p) ** -(s * r) - 1, "the number of masks is not"),
-    (lambda n, s, p, r: p ** -count(n, s, r), "the mean of m² is"),
+    (lambda n, s, p, r: (1 - p) ** -n - 1 if not r else (1 - p) ** -(n + s) - 1, "right, for 1 mask;"),
+    (lambda n, s, p, r: (1 - p) ** -(n - 1 + s * r) - 1, "right, for 0 masks;"),
+    (lambda n, s, p, r: (1 - p) ** -(n + 1 + n * s * r) - 1, "right, for 23 masks;"),
+    (lambda n, s, p, r: (1 - p) ** -(s * r) - 1, "right, for 10 masks;"),
+    (lambda n, s, p, r: (1 - p) ** count(n, s, r), "this is the chance to come through"),
+    (lambda n, s, p, r: (1 - p) ** count(n, s, r) * (1 - (1 - p) ** count(n, s, r)), "without the scaling"),
+    (lambda n, s, p, r: p ** -count(n, s, r) - 1, "p is the probability of a zero"),
+    (lambda n, s, p, r: p ** -count(n, s, r), "p is the probability of a zero"),
+    (lambda n, s, p, r: -2.0, "the mean of m² is"),
+    (lambda n, s, p, r: float("nan"), "the mean of m² is"),
     (lambda n, s, p, r: undefined, "it raised NameError"),  # noqa: F821
 ])  # fmt: skip
 def test_wrong_variances_get_a_hint(wrong, hint):
     report = check_variance(wrong)
     assert not report.kept and hint in repr(report)
+    beginnings = {promise.hint.partition(",")[0] for promise in report.promises if not promise.kept}
+    assert len(beginnings) == 1, "the same mistake is called the same in every row"
 
 
 class Cells(nn.Module):
@@ -116,6 +137,10 @@ class Cells(nn.Module):
 
     def forward(self, x):
         x = x if self.wrong == "not in" else self.drop(x)
+        if self.wrong == "in twice":
+            x = self.drop(x)
+        if self.wrong == "unscaled in" and self.training:
+            x = x * (1 - self.p)
         for number, cell in enumerate(self.cells):
             h = c = x.new_zeros(x.shape[1], cell.hidden_size)
             outputs = []
@@ -130,6 +155,10 @@ class Cells(nn.Module):
             last = number == len(self.cells) - 1
             if self.wrong != "state" and self.wrong != ("not out" if last else "not between"):
                 x = self.drop(x)
+            if self.wrong == "between twice" and not last:
+                x = self.drop(x)
+            if self.wrong == "between twice" and not last:
+                x = self.drop(x)
         return x.transpose(0, 1) if self.wrong == "batch first" else x
 
 
@@ -141,6 +170,9 @@ def test_a_right_stack_passes_at_every_probability():
 @pytest.mark.parametrize(("wrong", "broken"), [
     ("not in", ["drops on the way into the first layer"]),
     ("not between", ["drops between the layers"]),
+    ("in twice", ["drops on the way into the first layer"]),
+    ("unscaled in", ["drops on the way into the first layer"]),
+    ("between twice", ["drops between the layers"]),
     ("not out", ["drops on the way out of the last layer"]),
     ("state", ["leaves the way to the next step alone"]),
     ("cell", ["leaves the way to the next step alone"]),
@@ -201,7 +233,13 @@ def against_the_last(losses, patience):
     (stopper(first=0), "count epochs from 1"),
     (stopper(peeks=True), "look no further than where training ends"),
     (against_the_last, "compare with the lowest loss so far"),
-    (lambda losses, patience: stopper()(losses, patience)[0], "return two numbers"),
+    (lambda losses, patience: stopper()(losses, patience)[0], "return two whole numbers"),
+    (lambda losses, patience: (None, 3), "return two whole numbers"),
+    (lambda losses, patience: (1.5, 3), "return two whole numbers"),
+    (lambda losses, patience: (math.nan, 3), "return two whole numbers"),
+    (lambda losses, patience: "35", "return two whole numbers"),
+    (lambda losses, patience: stopper()(losses, patience)[::-1], "the other way round"),
+    (lambda losses, patience: (np.int64(1), np.int64(1)), "due are 3 for the weights kept"),
     (lambda losses, patience: (7, 7), "epochs are numbers from 1 to 4"),
     (lambda losses, patience: (1, 1), "due are 3 for the weights kept"),
     (lambda losses, patience: undefined, "it raised NameError"),  # noqa: F821
@@ -211,5 +249,29 @@ def test_wrong_ways_to_stop_get_a_hint(wrong, hint):
     assert not report.kept and hint in repr(report), report
 
 
-def test_the_right_way_to_stop_passes():
-    assert check_early_stopping(stopper()).kept
+def test_one_epoch_off_is_never_called_a_wrong_comparison():
+    for off in (-1, 1):
+        assert "compare with the lowest" not in repr(check_early_stopping(stopper(off=off)))
+
+
+@pytest.mark.parametrize("kind", [tuple, list, np.array, torch.tensor, lambda pair: tuple(map(float, pair))])
+def test_the_right_way_to_stop_passes(kind):
+    assert check_early_stopping(lambda losses, patience: kind(stopper()(losses, patience))).kept
+
+
+@pytest.mark.parametrize("number", [int, float, np.int32, np.float32])
+def test_right_counts_of_any_kind_pass(number):
+    assert check_masks(*map(number, (3, 23, 1))).kept
+
+
+@pytest.mark.parametrize("right", [
+    lambda n, s, p, r: np.prod([1 / (1 - p)] * (n + 1 + s * r)) - 1,
+    lambda n, s, p, r: torch.tensor(1 - p, dtype=torch.float64) ** -(n + 1 + (s if r else 0)) - 1,
+    lambda n, s, p, r: math.expm1(-(n + 1 + s * r) * math.log1p(-p)),
+])  # fmt: skip
+def test_right_variances_in_other_words_pass(right):
+    assert check_variance(right).kept
+
+
+def test_a_variance_in_single_precision_passes():
+    assert check_variance(lambda n, s, p, r: torch.tensor(1 / (1 - p)) ** (n + 1 + s * r) - 1).kept

@@ -206,6 +206,41 @@ def test_a_size_that_was_not_run_is_refused():
         overfitting.size_figure(128, 1.0, 19)
 
 
+FLOORS = {"train": 15.0, "valid": 15.0}
+LOOK = {"classes": {"names": 0.1}, "novelty": {"known": 0.1}}
+
+
+@pytest.mark.parametrize(("draw", "arguments", "message"), [
+    (overfitting.overfit_figure, ([], [], FLOORS), "train is "),
+    (overfitting.overfit_figure, (None, [], FLOORS), "train"),
+    (overfitting.overfit_figure, ([[]], [[]], FLOORS), "a run of train is "),
+    (overfitting.overfit_figure, ([3.0], [[3.0]], FLOORS), "a run of train is 3.0"),
+    (overfitting.overfit_figure, ([[3.0]], [[math.nan]], FLOORS), "a perplexity of a run of valid is nan"),
+    (overfitting.overfit_figure, ([[3.0]], [[3.0]], {"train": 15.0}), "floor.'valid'. is None"),
+    (overfitting.excess_figure, ([], 1), "looks is "), (overfitting.excess_figure, ([[]], 1), "a run of looks is "),
+    (overfitting.excess_figure, ([[{"classes": {"names": 0.1}}]], 1), "has no 'novelty'"),
+    (overfitting.excess_figure, ([[LOOK]], None), "best is None"),
+    (overfitting.arms_figure, ([], 15.0), "runs is "), (overfitting.arms_figure, ([{}], 15.0), "an arm is None"),
+    (overfitting.arms_figure, ([{"arm": ["up"], "valid": [3.0]}], 15.0), "an arm is .'up'."),
+    (overfitting.arms_figure, ([{"arm": "up", "valid": []}], 15.0), "valid of a run of runs is "),
+    (overfitting.arms_figure, ([{"arm": "up", "valid": [3.0]}], None), "floor is None"),
+    (dropout_paths.masks_on_path, (2, 1, ["up"]), "placement is "),
+])  # fmt: skip
+def test_what_is_no_curve_is_refused(draw, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        draw(*arguments)
+
+
+def test_more_masks_than_a_float_can_count():
+    assert dropout_paths.survival(10**6, 0.5) == 0 and dropout_paths.noise(10**6, 0.5) == math.inf
+
+
+def test_the_chapters_two_chances_after_ten_steps():
+    assert round(1 / dropout_paths.survival(10, 0.2)) == 9, "once in nine times"
+    assert round(dropout_paths.survival(10, 0.65), 5) == 3e-5, "three times in a hundred thousand"
+    assert round(dropout_paths.survival(10, 0.2), 2) == 0.11
+
+
 def test_they_become_explorables():
     made = [
         explorable(lambda hidden: overfitting.size_figure(hidden, 0.5, 3), hidden=choice([32, 256], 32)),

@@ -44,6 +44,7 @@ def test_floors_parameters_and_updates_can_be_computed_again():
     words = corpus.vocabulary.decode(corpus.train)
     for share, floor in zip(RECORD["shares"], RECORD["train_floors"], strict=True):
         assert language.floor(words[: int(share * len(words))]) == pytest.approx(floor, rel=1e-5)
+    assert all(15.4 < floor < 16.3 for floor in (language.floor(words[:10_000]), RECORD["floor"]["valid"])), "about 16"
     for (hidden, share), run in SIZES.items():
         model = LanguageModel(experiment.model_config(len(corpus.vocabulary), hidden=hidden))
         assert run["parameters"] == sum(weight.numel() for weight in model.parameters())
@@ -126,6 +127,9 @@ def test_what_the_chapter_says_of_the_placements_holds():
     assert max(test["up"] + test["up and h"]) < min(test["none"] + test["h"] + test["h and c"])
     assert all(both < up for both, up in zip(test["up and h"], test["up"], strict=True)), "in every seed"
     assert max(test["h"] + test["h and c"]) < min(test["none"]), "each is better than no dropout"
+    logs = {arm: [math.log(value) for value in test[arm]] for arm in ("none", "h")}
+    error = math.hypot(*map(statistics.stdev, logs.values())) / math.sqrt(3)
+    assert 2 < (statistics.mean(logs["none"]) - statistics.mean(logs["h"])) / error < 3, "by less than three errors"
     assert max(test["h and c"]) < min(test["h"]), "alone, masks on h are the weakest regularizer"
     for arm in ("none", "h"):
         assert all(run["valid"][-1] > 1.09 * min(run["valid"]) for run in ARMS if run["arm"] == arm), "they turn"
@@ -141,6 +145,11 @@ def test_what_the_chapter_says_of_the_sizes_holds():
     turn = {key: run["valid"].index(low[key]) for key, run in SIZES.items()}
     assert all(turn[hidden, 0.25] < turn[hidden, 1.0] for hidden in RECORD["sizes"])
     assert round(SIZES[256, 0.25]["train"][-1], 2) == 1.01 and SIZES[256, 0.25]["valid"][-1] > words == 1105
+    updates = [run["updates"] for run in SIZES.values()]
+    assert max(updates) < 1.03 * min(updates), "almost the same number"
+    assert turn[32, 1.0] == experiment.READINGS - 1 and low[32, 1.0] > 1.5 * low[64, 1.0], (
+        "worst by far, and still falls"
+    )
     smallest = [run["valid"][-1] / run["train"][-1] for (hidden, share), run in SIZES.items() if hidden == 32]
     assert low[32, 1.0] > low[64, 1.0] > 1.1 * max(low[128, 1.0], low[256, 1.0]) and smallest[-1] < 1.25
     quarter = [low[hidden, 0.25] for hidden in RECORD["sizes"]]

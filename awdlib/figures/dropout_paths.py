@@ -1,7 +1,7 @@
 """Where dropout may go: an LSTM unrolled in time, and the masks that a word meets on its way to a later prediction."""
 
 from collections.abc import Iterator, Sequence
-from math import comb, nan
+from math import comb, inf, nan
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def masks_on_path(layers: int, steps: int, placement: str, route: str = "h") -> 
     require.whole_number("layers", layers, 1)
     require.whole_number("steps", steps, 0)
     for name, given, known in (("placement", placement, PLACEMENTS), ("route", route, ROUTES)):
-        if given not in known:
+        if given not in tuple(known):  # also where it cannot be hashed
             raise ValueError(f"{name} is {require.shown(given)}; it must be one of {', '.join(known)}")
     up, h, c = PLACEMENTS[placement]
     return up * (layers + 1) + (h if route == "h" else c) * steps
@@ -99,7 +99,8 @@ def noise(masks: int, p: float) -> float:
         >>> noise(1, 0.5), noise(3, 0.5)
         (1.0, 7.0)
     """
-    return 1 / survival(masks, p) - 1
+    through = survival(masks, p)
+    return 1 / through - 1 if through else inf  # too many masks for a float
 
 
 def paths(layers: int, steps: int) -> Iterator[list[Point]]:

@@ -1,7 +1,7 @@
 """Pictures of overfitting: curves against the floor, where the excess comes from, sizes and shares, arms, schedules."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,6 +46,34 @@ PARTS = {
 }  # fmt: skip
 
 
+def _curve(name: str, values: Any) -> None:
+    """A run's perplexities: a sequence of positive numbers, at least one."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise ValueError(f"{name} is {require.shown(values)}; it must be a list with a perplexity for each epoch")
+    for value in values:
+        require.number(f"a perplexity of {name}", value, "(0, inf)")
+
+
+def _runs(name: str, runs: Any, check: Callable[[str, Any], None]) -> None:
+    if not isinstance(runs, Sequence) or not runs:
+        raise ValueError(f"{name} is {require.shown(runs)}; it must be a list of runs, at least one")
+    for run in runs:
+        check(f"a run of {name}", run)
+
+
+def _looks(name: str, run: Any) -> None:
+    if not isinstance(run, Sequence) or not run:
+        raise ValueError(f"{name} is {require.shown(run)}; it must be a list with a look for each epoch")
+    if missing := [split for split in ("classes", "novelty") for look in run if split not in look]:
+        raise ValueError(f"an epoch of {name} has no {missing[0]!r}: give both splits of each")
+
+
+def _arm(name: str, run: Mapping[str, Any]) -> None:
+    if run.get("arm") not in tuple(ARMS):
+        raise ValueError(f"an arm is {require.shown(run.get('arm'))}; it must be one of {', '.join(ARMS)}")
+    _curve(f"valid of {name}", run.get("valid"))
+
+
 def overfit_figure(train: Curves, valid: Curves, floor: Mapping[str, float]) -> Any:
     """Perplexity on training and validation text, both in evaluation mode, by epoch, a line a run (matplotlib).
 
@@ -57,6 +85,9 @@ def overfit_figure(train: Curves, valid: Curves, floor: Mapping[str, float]) -> 
     Returns:
         a matplotlib figure; what lies under the training text's floor is shaded.
 
+    Raises:
+        ValueError: there is no run, a run has no epoch, or a perplexity or a floor is no positive number.
+
     Example:
         >>> from awdlib.figures.overfitting import overfit_figure
         >>> figure = overfit_figure([[60.0, 20.0, 9.0]], [[70.0, 30.0, 50.0]], {"train": 15.7, "valid": 15.5})
@@ -65,6 +96,9 @@ def overfit_figure(train: Curves, valid: Curves, floor: Mapping[str, float]) -> 
     """
     import matplotlib.pyplot as plt
 
+    for name, curves in (("train", train), ("valid", valid)):
+        _runs(name, curves, _curve)
+        require.number(f"floor[{name!r}]", floor.get(name), "(0, inf)")
     best = [int(np.argmin(run)) for run in valid]
     lowest = 0.8 * min(floor["train"], *(min(run) for run in train))
     ends = [
@@ -107,7 +141,7 @@ def excess_figure(looks: Sequence[Sequence[Mapping[str, Any]]], best: int) -> An
         a matplotlib figure of two panels, one above the other; thin lines are runs, thick ones their mean.
 
     Raises:
-        ValueError: a group has no name in `PARTS`.
+        ValueError: a group has no name in `PARTS`, or there is no run, no epoch, or no such split.
 
     Example:
         >>> from awdlib.figures.overfitting import excess_figure
@@ -117,6 +151,8 @@ def excess_figure(looks: Sequence[Sequence[Mapping[str, Any]]], best: int) -> An
     """
     import matplotlib.pyplot as plt
 
+    _runs("looks", looks, _looks)
+    require.whole_number("best", best, 1)
     titles = {"classes": "by class of word", "novelty": "by whether training had this word behind the same two"}
     with use_style():
         figure, panels = plt.subplots(2, 1, figsize=(7.2, 6.6), sharex=True)
@@ -148,6 +184,9 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
     Returns:
         a matplotlib figure.
 
+    Raises:
+        ValueError: there is no run, a run's arm is not one of `ARMS`, or a perplexity is no positive number.
+
     Example:
         >>> from awdlib.figures.overfitting import arms_figure
         >>> runs = [{"arm": "none", "valid": [60.0, 50.0]}, {"arm": "up", "valid": [70.0, 30.0]}]
@@ -156,6 +195,8 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    _runs("runs", runs, _arm)
+    require.number("floor", floor, "(0, inf)")
     with use_style():
         figure, axes = plt.subplots(figsize=(7.4, 4.4))
         ends: dict[str, list[float]] = {}
@@ -290,20 +331,10 @@ def _size_layout(
     notes = [
         above | {"text": text, "align": "left", "font": {"color": INK}},
         at | {"y": float(np.log10(floor)), "text": "floor", "yanchor": "bottom"},
-        *(
-            at
-            | {
-                "x": last - 0.3,
-                "xanchor": "right",
-                "y": float(np.log10(run[role][-1])),
-                "text": role,
-                "yanchor": anchor,
-                "yshift": shift,
-                "font": {"color": colour(role)},
-            }
-            for role, anchor, shift in (("train", "top", -7), ("valid", "bottom", 7))
-        ),
-    ]
+        *(at | {"x": last - 0.3, "xanchor": "right", "y": float(np.log10(run[role][-1])), "text": role,
+                "yanchor": anchor, "yshift": shift, "font": {"color": colour(role)}}
+          for role, anchor, shift in (("train", "top", -7), ("valid", "bottom", 7))),
+    ]  # fmt: skip
     return {
         "height": 400, "margin": {"l": 56, "r": 14, "t": 50, "b": 46}, "annotations": notes,
         "xaxis": {"range": [0.5, last + 0.5], "title": {"text": "words read, in whole training texts"}},
