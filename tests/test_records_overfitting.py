@@ -96,6 +96,16 @@ def test_masks_of_the_experiment_lie_where_its_arms_say():
     assert torch.allclose(nothing(x, zero)[0], due, atol=1e-6)
 
 
+@pytest.mark.parametrize("arm", RECORD["arms"])
+def test_each_arm_trains_a_model_with_its_own_masks_and_no_others(arm):
+    model = experiment.begin(load_corpus("toy"), arm, experiment.training_config(3, seed=1)).model
+    up, p_h, p_c = RECORD["arms"][arm]
+    config = model.config
+    assert (config.dropout_input, config.dropout_hidden, config.dropout_output) == (up, up, up)
+    assert (config.dropout_embedding, config.dropout_weight, config.locked) == (0, 0, False)
+    assert [(getattr(layer, "p_h", 0), getattr(layer, "p_c", 0)) for layer in model.layers] == [(p_h, p_c)] * 2
+
+
 def of(arm, value):
     return [value(run) for run in ARMS if run["arm"] == arm]
 
