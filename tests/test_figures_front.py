@@ -62,6 +62,9 @@ def test_dots_and_curves_stand_where_the_record_has_them(text, epoch):
         expected = [10 ** np.asarray(trace["x"], dtype=float)]
         recorded = np.exp(-np.array(runs(arm)[0]["words"][split][epoch - 1]))
         assert np.allclose(expected, recorded, rtol=1e-6)
+    strokes = [trace for trace in data if trace["mode"] == "lines" and trace["xaxis"] == "x"][-1]
+    best = 10 ** np.asarray(strokes["x"], dtype=float)[::3]
+    assert np.allclose(best, np.exp(-np.array(experiment()["least_surprise"][split])), rtol=1e-6)
     now = [trace for trace in data if trace["mode"] == "markers" and trace["xaxis"] == "x2"]
     assert [float(trace["y"][0]) for trace in now] == [runs(arm)[0][split][epoch - 1] for arm in ARMS]
     assert all(float(trace["x"][0]) == epoch for trace in now)
@@ -124,6 +127,10 @@ def test_parts_are_marked_where_they_act():
     rows = {frozenset(x for x, row in columns(dots)[0] if row == y) for y in {y for _, y in dots}}
     assert len(rows) == 4, "another mask for each place: word vectors, two between the layers, the output"
     segments, _ = marked("weight drop")
+    lanes = [
+        frozenset(round(float(start[1] - y), 6) for start, _ in segments if round(start[1]) == y) for y in (2, 3, 4)
+    ]
+    assert all(lanes) and len({*lanes}) == 3, "another mask for each layer"
     assert all(start[1] == end[1] and end[0] > start[0] for start, end in segments), "only from left to right"
     between = [{round(start[1], 6) for start, _ in segments if int(start[0]) == step} for step in range(4)]
     assert between[0] == between[1] == between[2] == between[3], "one mask for the window"
@@ -131,6 +138,14 @@ def test_parts_are_marked_where_they_act():
     assert rows == {1, 5}, "the word vectors and the softmax"
     assert all(abs(start[0] - end[0]) < 1e-9 for start, end in marked("variable windows")[0]), "borders in time"
     assert {round(float(y), 2) for two in marked("AR and TAR")[0] for _, y in two} <= {3.76, 4.0, 4.24}, "the top layer"
+
+
+def test_each_part_has_the_row_of_the_ablation_that_leaves_it_out():
+    rows = {name: ROWS[part.row].label for name, part in PARTS.items() if part.row}
+    assert rows == {
+        "embedding dropout": "– embedding dropout", "weight drop": "– weight drop", "AR and TAR": "– AR/TAR",
+        "variable windows": "– variable windows", "NT-ASGD": "– NT-ASGD",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("part", [name for name, part in PARTS.items() if part.row])
