@@ -47,6 +47,14 @@ def chromium():
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        """As ever; but for a page without an icon, the redirection at the top, the browser asks for one by itself."""
+        if self.path == "/favicon.ico":
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
     def log_message(self, *_):
         """Say nothing of each request."""
 
