@@ -151,8 +151,10 @@ def test_the_parts_of_the_excess_are_drawn_run_by_run_and_on_average():
 def test_every_run_is_a_line_in_its_arms_colour():
     runs = [run for run in RECORD["runs"] if "arm" in run]
     (axes,) = overfitting.arms_figure(runs, RECORD["floor"]["valid"]).axes
-    for run, line in zip(runs, axes.lines, strict=False):
-        assert list(line.get_ydata()) == run["valid"] and line.get_color() == overfitting.ARMS[run["arm"]][1]
+    *lines, floor = axes.lines
+    drawn = [(line.get_color(), list(line.get_ydata())) for line in lines]
+    assert sorted(drawn) == sorted((overfitting.ARMS[run["arm"]][1], run["valid"]) for run in runs)
+    assert set(floor.get_ydata()) == {RECORD["floor"]["valid"]}
     assert {text.get_text() for text in axes.texts[1:]} == {name for name, _ in overfitting.ARMS.values()}
     low, high = axes.get_ylim()
     assert all(low < run["valid"][-1] < high for run in runs)

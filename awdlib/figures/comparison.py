@@ -1,7 +1,9 @@
 """Learning curves of several runs in one picture, from their records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from awdlib.figures.style import CYCLE, MUTED, PAPER, colour, describe, label_ends, perplexity_axis, use_style
 
@@ -55,6 +57,35 @@ def comparison_figure(records: Mapping[str, dict[str, Any]], title: str = "") ->
         axes.annotate(key, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", color=MUTED, fontsize=9)
         plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
     return describe(figure, _sentence(records, title, floor))
+
+
+def draw_arms(axes: Any, arms: Mapping[str, tuple[str, Sequence[Sequence[float]]]], floor: float) -> None:
+    """Validation perplexity by epoch of an experiment's arms, a line a run; each arm's name where its mean ends.
+
+    Args:
+        axes: matplotlib axes to draw on.
+        arms: by the name to write: the colour, and of each run the perplexity after each epoch.
+        floor: the lowest perplexity that any model can be expected to reach.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from awdlib.figures.comparison import draw_arms
+        >>> from awdlib.figures.style import BLUE, ORANGE
+        >>> axes = Figure().add_subplot()
+        >>> draw_arms(axes, {"plain": (ORANGE, [[60, 50]]), "dropped": (BLUE, [[70, 30], [72, 32]])}, floor=15.5)
+        >>> [(text.get_text(), round(text.xy[1])) for text in axes.texts[1:]]
+        [('dropped', 31), ('plain', 50)]
+    """
+    ends = []
+    for name, (ink, runs) in arms.items():
+        for values in runs:
+            axes.plot(range(1, len(values) + 1), values, color=ink, alpha=0.85)
+        ends.append((float(np.mean([values[-1] for values in runs])), name, ink))
+    axes.axhline(floor, color=colour("floor"), linestyle="--")
+    axes.text(1, floor, " floor: what the grammar itself reaches", color=colour("floor"), va="bottom", fontsize=10)
+    label_ends(axes, max(len(values) for _, runs in arms.values() for values in runs), ends, apart=1.08)
+    perplexity_axis(axes)
+    axes.set_ylabel("validation perplexity")
 
 
 def _draw(axes: Any, name: str, record: dict[str, Any], color: str, style: str) -> tuple[float, str, str]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from awdlib.dropout import keep_mask
-from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, label_ends, perplexity_axis, use_style
+from awdlib.figures.comparison import draw_arms
+from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, use_style
 
 SEQ_LEN, FEATURES = 24, 32
 SHOWN = 40  #: features of a hidden trace that are drawn; more would be too narrow to tell apart
@@ -257,21 +258,14 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    names = {"none": "no dropout", "ordinary": "ordinary", "locked": "locked"}
-    inks = {"none": MUTED, "ordinary": colour("without"), "locked": colour("with")}
+    arms = {
+        "none": ("no dropout", MUTED), "ordinary": ("ordinary", colour("without")), "locked": ("locked", colour("with"))
+    }  # fmt: skip
+    curves: dict[str, list[list[float]]] = {arm: [] for arm in arms}
+    for name, run in runs.items():
+        curves[name.split("-")[0]].append([point["valid"] for point in run["curve"]])
     with use_style():
-        figure, ax = plt.subplots(figsize=(7.4, 4.0))
-        ends: dict[str, list[float]] = {arm: [] for arm in names}
-        for name, run in runs.items():
-            arm = name.split("-")[0]
-            epochs, values = zip(*((point["epoch"], point["valid"]) for point in run["curve"]), strict=True)
-            ax.plot(epochs, values, color=inks[arm], alpha=0.85)
-            ends[arm].append(values[-1])
-            last = epochs[-1]
-        ax.axhline(floor, color=colour("floor"), linestyle="--")
-        ax.text(1, floor, " floor: what the grammar itself reaches", color=colour("floor"), va="bottom", fontsize=10)
-        label_ends(ax, last, [(float(np.mean(values)), names[arm], inks[arm]) for arm, values in ends.items()])
-        perplexity_axis(ax)
-        ax.set_ylabel("validation perplexity")
+        figure, axes = plt.subplots(figsize=(7.4, 4.0))
+        draw_arms(axes, {name: (ink, curves[arm]) for arm, (name, ink) in arms.items()}, floor)
         plt.close(figure)
     return figure

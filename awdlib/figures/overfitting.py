@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.bundled import bundled
+from awdlib.figures.comparison import draw_arms
 from awdlib.figures.style import (
     BLUE,
     EMPTY,
@@ -191,7 +192,7 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
         >>> from awdlib.figures.overfitting import arms_figure
         >>> runs = [{"arm": "none", "valid": [60.0, 50.0]}, {"arm": "up", "valid": [70.0, 30.0]}]
         >>> [text.get_text() for text in arms_figure(runs, 15.5).axes[0].texts]
-        [' floor', 'up', 'nothing']
+        [' floor: what the grammar itself reaches', 'up', 'nothing']
     """
     import matplotlib.pyplot as plt
 
@@ -199,17 +200,9 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
     require.number("floor", floor, "(0, inf)")
     with use_style():
         figure, axes = plt.subplots(figsize=(7.4, 4.4))
-        ends: dict[str, list[float]] = {}
-        for run in runs:
-            axes.plot(
-                range(1, len(run["valid"]) + 1), run["valid"], color=ARMS[run["arm"]][1], alpha=0.8, linewidth=1.5
-            )
-            ends.setdefault(run["arm"], []).append(run["valid"][-1])
-        axes.axhline(floor, color=colour("floor"), linestyle="--")
-        axes.text(1, floor, " floor", color=colour("floor"), va="bottom")
-        label_ends(axes, len(run["valid"]), [(float(np.mean(v)), *ARMS[arm]) for arm, v in ends.items()], apart=1.08)
-        perplexity_axis(axes)
-        axes.set(ylabel="validation perplexity", ylim=(0.95 * floor, 105))
+        shown = {ARMS[arm]: [run["valid"] for run in runs if run["arm"] == arm] for arm in ARMS}
+        draw_arms(axes, {name: (ink, curves) for (name, ink), curves in shown.items() if curves}, floor)
+        axes.set(ylim=(0.95 * floor, 105))
         plt.close(figure)
     return figure
 

@@ -9,13 +9,13 @@ is started again.
 """
 
 import argparse
-import json
 import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from grid import begun
 from tqdm import tqdm
 
 from awdlib import checkpoints
@@ -91,7 +91,7 @@ def main() -> int:
     corpus = load_corpus("toy")
     models = arms(len(corpus.vocabulary))
     settings = asdict(training_config(options.epochs, seed=0))
-    record = _begun(options.out, settings) or {
+    record = begun(options.out, {"training": settings}) or {
         "command": f"python book/experiments/dropout_masks.py --epochs {options.epochs}",
         "date": now(),
         "environment": describe_environment(),
@@ -110,14 +110,6 @@ def main() -> int:
             )
             checkpoints.write_json(options.out, record)
     return 0
-
-
-def _begun(path: Path, settings: dict) -> dict | None:
-    """What an interrupted start of the same experiment left behind."""
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return record if record["training"] == settings else None
 
 
 if __name__ == "__main__":

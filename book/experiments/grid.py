@@ -1,4 +1,4 @@
-"""What experiments over a grid share: several cells at a time, and a record that an interrupted run goes on with."""
+"""What experiments share: a record that an interrupted run goes on with, and several cells of a grid at a time."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def measure(
     ``run`` takes a cell as keywords and returns what is kept of it, the cell's own values among it. A record of other
     settings is begun anew.
     """
-    record = _begun(path, settings) or settings | {
+    record = begun(path, settings) or settings | {
         "date": now(),
         "environment": describe_environment(),
         "runs": [],
@@ -51,10 +51,19 @@ def measure(
     return record
 
 
-def _begun(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """What an interrupted start of the same experiment left behind."""
+def begun(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What an interrupted start of the same experiment left behind; None where there is nothing of these settings."""
     if not path.exists():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
     same = all(record.get(name) == value for name, value in settings.items())
     return record if same else None
+
+
+def rounded(value: Any) -> Any:
+    """Six significant digits of every number in it that is no whole number: more would say nothing."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -10,7 +10,6 @@ the windows. No word of Penn Treebank is stored but <unk>, <eos> and N.
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from grid import begun, rounded
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -308,15 +308,6 @@ def carrying(
             keep(run(corpus, window, carried, config))
 
 
-def rounded(value: Any) -> Any:
-    """Six significant digits: more would say nothing."""
-    if isinstance(value, dict):
-        return {name: rounded(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [rounded(part) for part in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 def main() -> int:
     """Do what the record does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -333,7 +324,7 @@ def main() -> int:
         "windows": list(WINDOWS),
         "seeds": list(SEEDS),
     }
-    record = _begun(options.out, rounded(settings)) or settings | {
+    record = begun(options.out, rounded(settings)) or settings | {
         "date": now(),
         "environment": describe_environment(),
     }
@@ -355,15 +346,6 @@ def main() -> int:
     runs = record.setdefault("runs", [])
     carrying(options.epochs, runs, lambda one: (runs.append(one), keep()))
     return 0
-
-
-def _begun(path: Path, settings: dict) -> dict | None:
-    """What an interrupted start of the same experiment left behind."""
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    same = all(record.get(name) == value for name, value in settings.items())
-    return record if same else None
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ and how far back the loss's gradient reaches. Finished runs are kept and skipped
 """
 
 import argparse
-import json
 import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from grid import begun, rounded
 from torch import nn
 from tqdm import tqdm
 
@@ -115,8 +115,8 @@ def learn(
             curve.append(
                 {
                     "epoch": record.epoch,
-                    "train": _short(record.train_perplexity),
-                    "valid": _short(record.valid_perplexity),
+                    "train": rounded(record.train_perplexity),
+                    "valid": rounded(record.valid_perplexity),
                 }
             )
             if record.valid_loss < best:
@@ -139,14 +139,14 @@ def judge(
     """What is kept of a trained model."""
     count = STRETCHED["count"]
     return {
-        "test": _short(math.exp(evaluate(model, corpus.test))),
+        "test": rounded(math.exp(evaluate(model, corpus.test))),
         "agreement": tally(exam, singular_share(model, corpus, exam, 20)),
         "stretched": [
             marks(singular_share(model, corpus, one, count), one).mean().item()
             for one in stretched
         ],
         "reach": [
-            _short(size)
+            rounded(size)
             for size in loss_reach(model, corpus.valid, REACH).tolist()
         ],
     }
@@ -181,7 +181,7 @@ def main() -> int:
         for adjectives in STRETCHED["adjectives"]
     ]
     settings = plan(corpus, options.epochs)
-    record = _begun(options.out, settings) or {
+    record = begun(options.out, settings) or {
         **settings,
         "date": now(),
         "environment": describe_environment(),
@@ -243,19 +243,6 @@ def chosen(pilot: dict[str, float | None], arm: str) -> float:
     """The learning rate with which an arm's pilot reached the lowest validation perplexity."""
     reached = {lr: pilot[f"{arm}-{lr:g}"] or math.inf for lr in RATES}
     return min(reached, key=reached.__getitem__)
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")
-
-
-def _begun(path: Path, settings: dict) -> dict | None:
-    """What an interrupted start of the same experiment left behind."""
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    same = all(record.get(name) == value for name, value in settings.items())
-    return record if same else None
 
 
 if __name__ == "__main__":

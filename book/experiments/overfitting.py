@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from grid import measure
+from grid import measure, rounded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -279,13 +279,6 @@ def size(hidden: int, share: float) -> dict:
 def part_of(corpus: Corpus, share: float) -> int:
     """How many words of the training text a share is."""
     return int(len(corpus.train) * share)
-
-
-def rounded(value):
-    """Six significant digits, of a number or of each in a list."""
-    if isinstance(value, list):
-        return [rounded(one) for one in value]
-    return float(f"{value:.6g}")
 
 
 def main() -> int:
