@@ -159,7 +159,7 @@ def check_activation_regularization(function: Penalty) -> Report:
         ✓ its gradient reaches the output
         ✓ is right on an output that never changes
     """
-    return _guarded(lambda: _look_at_penalty(function, lambda h: h.square().mean()))
+    return guarded(lambda: _look_at_penalty(function, lambda h: h.square().mean()))
 
 
 def check_temporal_activation_regularization(function: Penalty) -> Report:
@@ -176,7 +176,7 @@ def check_temporal_activation_regularization(function: Penalty) -> Report:
         >>> check_temporal_activation_regularization(activation_regularization).broken()[0]
         'has the value of the closed form'
     """
-    return _guarded(lambda: _look_at_penalty(function, lambda h: (h[1:] - h[:-1]).square().mean()))
+    return guarded(lambda: _look_at_penalty(function, lambda h: (h[1:] - h[:-1]).square().mean()))
 
 
 def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p: float = 0.5) -> Report:
@@ -201,7 +201,7 @@ def check_weight_drop(make: Callable[[float], nn.Module], input_size: int = 6, p
     """
     require.number("p", p, "(0, 1)")
     require.whole_number("input_size", input_size, 1)
-    return _guarded(lambda: _look_at_weight_drop(make, input_size, p))
+    return guarded(lambda: _look_at_weight_drop(make, input_size, p))
 
 
 def check_mask(
@@ -236,11 +236,23 @@ def check_mask(
         raise ValueError(f"shape is {shape}; no size may be 0: there would be nothing to drop")
     for dim in (*shared, *separate):
         require.whole_number("a dimension", dim, 0, len(shape) - 1)
-    return _guarded(lambda: _look(function, p, shape, shared, separate))
+    return guarded(lambda: _look(function, p, shape, shared, separate))
 
 
-def _guarded(look: Callable[[], Iterator[Promise]]) -> Report:
-    """Collect promises, from a fixed random state that is put back; a failure of the reader's code is a broken one."""
+def guarded(look: Callable[[], Iterator[Promise]]) -> Report:
+    """Collect promises, from a fixed random state that is put back; a failure of the reader's code is a broken one.
+
+    Args:
+        look: calls the reader's code and yields a promise after another.
+
+    Example:
+        >>> from awdlib.contracts import Promise, guarded
+        >>> def look():
+        ...     yield Promise("divides", 1 / 0 > 1, "look at the divisor")
+        >>> guarded(look)
+        ✗ runs to the end
+            hint: it raised ZeroDivisionError: division by zero
+    """
     found: list[Promise] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1234)

@@ -67,9 +67,9 @@ def plain_gradients(
         with autocast(precision, device):
             output = model(window.inputs, window.states, generator=generator)
         loss = cross_entropy(output.logits, window.targets)
-        objective = _objective(config, loss, output)
+        whole = objective(config, loss, output)
         model.zero_grad()
-        objective.backward()
+        whole.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     return loss.detach(), detach(output.states)
 
@@ -110,16 +110,40 @@ def fast_gradients(
             encoding = model.encode(window.inputs, window.states, generator=generator)
             dropped = encoding.dropped_output.flatten(0, 1)  # (T * B, features)
             loss = linear_cross_entropy(dropped, *model.decoder(), window.targets.flatten())
-        objective = _objective(config, loss, encoding)
+        whole = objective(config, loss, encoding)
         model.zero_grad()
         scale = LOSS_SCALE if loss.is_cuda and AUTOCAST[precision] is not None else 1.0
-        (objective * scale).backward()
+        (whole * scale).backward()
         clip([weight.grad for weight in model.parameters() if weight.grad is not None], config.max_grad_norm, scale)
     return loss.detach(), detach(encoding.states)
 
 
-def _objective(config: TrainConfig, loss: Tensor, output: Output | Encoding) -> Tensor:
-    """What the gradient is of: cross entropy and penalties."""
+def objective(config: TrainConfig, loss: Tensor, output: Output | Encoding) -> Tensor:
+    """What the gradient is of: cross entropy, and the penalties AR and TAR.
+
+    Args:
+        config: the weights of the penalties, and whether the cross entropy is summed over time.
+        loss: mean cross entropy of the window, in nats a token.
+        output: of the forward pass, for the penalties.
+
+    Returns:
+        a scalar.
+
+    Example:
+        Without penalties it is the cross entropy, times the steps of the window where Zaremba's rule is asked for:
+
+        >>> import torch
+        >>> from awdlib.gradients import objective
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> from awdlib.training_config import TrainConfig
+        >>> output = LanguageModel(ModelConfig(vocab_size=50, hidden_size=12))(torch.arange(20)[:, None])
+        >>> plain = (
+        ...     TrainConfig(ar_weight=0.0, tar_weight=0.0),
+        ...     TrainConfig(ar_weight=0.0, tar_weight=0.0, sum_over_time=True),
+        ... )
+        >>> [objective(config, torch.tensor(4.0), output).item() for config in plain]
+        [4.0, 80.0]
+    """
     entropy = loss * len(output.raw_output) if config.sum_over_time else loss
     return entropy + penalties(output, config.ar_weight, config.tar_weight)
 

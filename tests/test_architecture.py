@@ -12,10 +12,10 @@ PACKAGE = Path(awdlib.__file__).parent
 #: in reading order; a module may import those above it, and nothing else of the library
 ORDER = [
     "_require", "bundled", "allocator", "precision", "toy_floor", "toy_language", "downloads", "corpora", "batches",
-    "ngrams", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "exercises", "model", "softmax",
-    "evaluation", "agreement", "reach", "cache", "generation", "training_config", "training_records", "gradients",
-    "graphs", "training", "presets", "settings", "environment", "checkpoints", "locks", "records", "runs", "ablation",
-    "ablation_table", "chapters", "figures", "explore", "cli", "__main__",
+    "ngrams", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "model", "model_contract",
+    "exercises", "softmax", "evaluation", "agreement", "reach", "cache", "generation", "training_config",
+    "training_records", "gradients", "graphs", "training", "presets", "settings", "environment", "checkpoints", "locks",
+    "records", "runs", "ablation", "ablation_table", "chapters", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them
