@@ -40,6 +40,8 @@ CHAPTERS = (
             "Why may one matrix read words and write them?", 2),
     Chapter("Regularizing", "activation-regularization", "Activation regularization",
             "What is gained when hidden states are small, and change slowly?", 2),
+    Chapter("Regularizing", "reading-the-model", "The model, line by line",
+            "Which line of the model is which term of which equation, and how is it seen to act?", 2),
     Chapter("Optimizing", "variable-length-bptt", "Variable-length BPTT", "Why should windows vary in length?", 2),
     Chapter("Optimizing", "nt-asgd", "From SGD to NT-ASGD", "When should one begin to average, and why?", 2),
     Chapter("The model", "awd-lstm", "AWD-LSTM assembled", "What does the whole model do, once trained?", 10),

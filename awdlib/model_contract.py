@@ -85,7 +85,7 @@ def _alone(make: Make, **dropouts: Any) -> Any:
 def _twin(make: Make, model: nn.Module) -> Any:
     """A model of the same weights that drops nothing."""
     twin = _alone(make)
-    twin.load_state_dict(model.state_dict())
+    twin.load_state_dict(model.state_dict(), strict=False)
     return twin
 
 

@@ -43,11 +43,13 @@ class Source:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         place = html.escape(self.place)
         head = f'<div style="font-size:.85em;margin:0 0 .3em">from <code>{place}</code></div>'
-        box = "margin:0;padding:.7em .9em;overflow-x:auto;line-height:1.45;border-radius:.4em;color:inherit;"
+        box = "margin:0;padding:.7em .9em;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.45;"
+        box += "border-radius:.4em;color:inherit;"
         box += "border:1px solid color-mix(in srgb,currentColor 18%,transparent);"
         box += "background:color-mix(in srgb,currentColor 4%,transparent)"
         name = f'tabindex="0" role="region" aria-label="Source code of {html.escape(self.name)}"'
-        code = f'<pre style="{box}" {name}>{highlighted(self.code)}</pre>'
+        lines = map(_wrapping, self.code.split("\n"), highlighted(self.code).split("\n"))
+        code = f'<pre style="{box}" {name}>{"".join(lines)}</pre>'
         return {"text/html": f'<div class="source">\n{head}\n{code}\n</div>', "text/plain": repr(self)}
 
 
@@ -103,8 +105,14 @@ def without_docstrings(code: str) -> str:
     return "\n".join(line for number, line in enumerate(lines) if number not in gone)
 
 
+def _wrapping(line: str, coloured: str) -> str:
+    """A line that goes on four columns further in where the page is too narrow for it."""
+    columns = len(line) - len(line.lstrip()) + 4
+    return f'<span style="display:block;padding-left:{columns}ch;text-indent:-{columns}ch">{coloured or " "}</span>'
+
+
 def highlighted(code: str) -> str:
-    """HTML spans of Python code, with inline colours.
+    """HTML spans of Python code, with inline colours; no span goes on in the next line.
 
     Args:
         code: Python, whole or not.
@@ -120,6 +128,9 @@ def highlighted(code: str) -> str:
     for token, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens(code):
         name = str(token).removeprefix("Token.")
         hue = next((colour for prefix, colour in _HUES.items() if name.startswith(prefix)), None)
-        safe = html.escape(text, quote=False)
-        spans.append(f'<span style="color:color-mix(in oklab,currentColor 35%,{hue})">{safe}</span>' if hue else safe)
+        parts = html.escape(text, quote=False).split("\n")
+        if hue:
+            ink = f"color:color-mix(in oklab,currentColor 35%,{hue})"
+            parts = [part and f'<span style="{ink}">{part}</span>' for part in parts]
+        spans.append("\n".join(parts))
     return "".join(spans)

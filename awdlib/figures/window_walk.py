@@ -53,7 +53,8 @@ LINES = {
         "what layer 2 reads", "mean square", 0.26, 0.8,
     ),
     "raw": Line(
-        "x, state = layer(x, state)", "h<sub>t</sub> = LSTM(m<sup>h</sup> ⊙ h<sup>1</sup><sub>t</sub>; M<sup>2</sup> ⊙ U<sup>2</sup>)",
+        "x, state = layer(x, state)",
+        "h<sub>t</sub> = LSTM(m<sup>h</sup> ⊙ h<sup>1</sup><sub>t</sub>; M<sup>2</sup> ⊙ U<sup>2</sup>)",
         "raw output", "mean square", 0.13, 0.6,
     ),
     "output": Line(
@@ -61,7 +62,8 @@ LINES = {
         "dropped output", "mean square", 0.13, 0.6,
     ),
     "entropy": Line(
-        "cross_entropy(output.logits, targets)", "−ln softmax(E (m<sup>o</sup> ⊙ h<sub>t</sub>) + b) at w<sub>t+1</sub>",
+        "cross_entropy(output.logits, targets)",
+        "−ln softmax(E (m<sup>o</sup> ⊙ h<sub>t</sub>) + b) at w<sub>t+1</sub>",
         "dropped output", "nats for the next word", 7.5, 0.6,
     ),
     "ar": Line(
@@ -198,6 +200,7 @@ def walk_figure(line: str, training: bool, seed: int) -> go.Figure:
 
 def _layout(told: Line, words: list[str]) -> dict[str, Any]:
     heading = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "yanchor": "bottom"}
+    heading["xshift"] = -48  # above the words, too: on a phone the line has to fit
     under = {"xref": "paper", "yref": "paper", "yanchor": "top", "y": -0.02, "font": {"color": MUTED}}
     return {
         "height": 400, "margin": {"l": 4, "r": 12, "t": 58, "b": 44}, "bargap": 0.35,
@@ -209,7 +212,8 @@ def _layout(told: Line, words: list[str]) -> dict[str, Any]:
             "showgrid": False,
         },
         "annotations": [
-            heading | {"text": f"<b>{told.code}</b>", "y": 1.075, "font": {"family": "monospace", "color": INK}},
+            heading
+            | {"text": f"<b>{told.code}</b>", "y": 1.075, "font": {"family": "monospace", "color": INK, "size": 11}},
             heading | {"text": told.formula, "y": 1.005},
             under | {"text": told.rows, "x": 0.0, "xanchor": "left"},
             under | {"text": told.bars, "x": 1.0, "xanchor": "right", "y": -0.07},
@@ -221,9 +225,10 @@ def _sentence(line: str, training: bool, seed: int) -> str:
     told, found, numbers = LINES[line], walk(training, seed), bars(line, training, seed)
     zeros = (found.stages[line] == 0).double().mean(dim=1)
     gone = [word for word, share in zip(found.words, zeros.tolist(), strict=False) if share == 1]
-    missing = f"; without any trace: {', '.join(dict.fromkeys(gone))}" if gone and line != "tar" else ""
-    return (
-        f"{told.code}, in {'training' if training else 'evaluation'}: {told.rows}, {zeros.mean():.0%} of it zeros"
-        f"{missing}. {told.bars} beside each word, {numbers.mean():.2g} on average, most at "
+    missing = f"; nothing is left of: {', '.join(dict.fromkeys(gone))}" if gone and line != "tar" else ""
+    text = (
+        f"{told.code} in {'training' if training else 'evaluation'}. Shown: {told.rows}, {zeros.mean():.0%} of it "
+        f"zeros{missing}. Beside each word: {told.bars}, {numbers.mean():.2g} on average, most at "
         f"{found.words[int(numbers.argmax())]}."
     )
+    return text.replace("<eos>", "‹eos›")
