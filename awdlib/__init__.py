@@ -1,10 +1,10 @@
 """AWD-LSTM, piece by piece: every component of Merity, Keskar & Socher (2017) as plain PyTorch.
 
 Reading order: ``corpora``, ``batches``, ``dropout``, ``penalties``, ``ntasgd``, ``recurrent``, ``contracts``,
-``model``, ``evaluation``, ``agreement``, ``reach``, ``cache``, ``generation``, ``training_config``, ``training``,
-``presets``; each module imports only from those before it, and all may use ``_require``: what a value must be where it
-enters. ``runs``, ``ablation`` and ``cli`` make experiments of them, ``figures`` and ``explore`` the pictures of the
-book. ``ngrams`` stands beside them: the models that only count.
+``model``, ``model_contract``, ``evaluation``, ``agreement``, ``reach``, ``cache``, ``generation``, ``training_config``,
+``training``, ``presets``; each module imports only from those before it, and all may use ``_require``: what a value
+must be where it enters. ``runs``, ``ablation`` and ``cli`` make experiments of them, ``figures`` and ``explore`` the
+pictures of the book. ``ngrams`` stands beside them: the models that only count.
 
 Names here, in the paper and in the original code:
 

@@ -1,5 +1,6 @@
 """Pictures of dropout masks: over time and features, on a real hidden trace, and what is left after averaging."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from awdlib import _require as require
 from awdlib.dropout import keep_mask
 from awdlib.figures.comparison import draw_arms
-from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, use_style
+from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, label_end, use_style
 
 SEQ_LEN, FEATURES = 24, 32
 SHOWN = 40  #: features of a hidden trace that are drawn; more would be too narrow to tell apart
@@ -269,3 +271,46 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
         draw_arms(axes, {name: (ink, curves[arm]) for arm, (name, ink) in arms.items()}, floor)
         plt.close(figure)
     return figure
+
+
+def strength_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
+    """Test perplexity of ordinary and of locked dropout by the probability: a dot a run, a line through the means.
+
+    Args:
+        runs: of the experiment, each with ``kind``, ``p`` and ``test``.
+        floor: the lowest perplexity that any model can be expected to reach.
+
+    Returns:
+        a matplotlib figure.
+
+    Raises:
+        ValueError: a kind without runs, or a floor that is not positive.
+
+    Example:
+        >>> from awdlib.figures.dropout_masks import strength_figure
+        >>> runs = [{"kind": kind, "p": p, "test": 25 - 10 * p} for kind in ("ordinary", "locked") for p in (0.1, 0.2)]
+        >>> strength_figure(runs, floor=15.8).get_label()
+        'Test perplexity by p. ordinary: 24.0 at 0.1, 23.0 at 0.2; locked: 24.0 at 0.1, 23.0 at 0.2; floor 15.8.'
+    """
+    import matplotlib.pyplot as plt
+
+    require.number("floor", floor, "(0, inf)")
+    inks, told = {"ordinary": colour("without"), "locked": colour("with")}, []
+    with use_style():
+        figure, axes = plt.subplots(figsize=(6.4, 3.8))
+        for kind, ink in inks.items():
+            found = {p: [run["test"] for run in runs if (run["kind"], run["p"]) == (kind, p)]
+                     for p in sorted({run["p"] for run in runs if run["kind"] == kind})}  # fmt: skip
+            if not found:
+                raise ValueError(f"there are no runs of {kind} dropout: give some of each kind")
+            for p, values in found.items():
+                axes.plot([p] * len(values), values, "o" if kind == "locked" else "s", color=ink, alpha=0.55)
+            means = {p: float(np.mean(values)) for p, values in found.items()}
+            axes.plot([*means], [*means.values()], color=ink)
+            label_end(axes, max(means), means[max(means)], kind, ink)
+            told.append(f"{kind}: " + ", ".join(f"{value:.1f} at {p:g}" for p, value in means.items()))
+        axes.axhline(floor, color=colour("floor"), linestyle="--")
+        axes.text(axes.get_xlim()[0], floor, " floor", color=colour("floor"), va="bottom", fontsize=10)
+        axes.set(xlabel="dropout probability p", ylabel="test perplexity", ylim=(0.97 * floor, None))
+        plt.close(figure)
+    return describe(figure, f"Test perplexity by p. {'; '.join(told)}; floor {floor:.1f}.")

@@ -173,7 +173,7 @@ def walk_figure(line: str, training: bool, seed: int) -> go.Figure:
         seed: of the masks.
 
     Returns:
-        a plotly figure: a heat map, and beside each word a bar.
+        a plotly figure of a heat map, and of a bar beside each word.
 
     Raises:
         ValueError: an unknown line, or a seed that is not a whole number from 0 on.
