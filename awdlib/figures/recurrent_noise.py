@@ -138,8 +138,8 @@ def eigenvalues(of: str, p: float, seed: int = 1) -> Eigenvalues:
     circle, and those of the Gaussian one fill its disc (circular law). Weight drop adds independent noise of variance
     p / (1 - p): the Gaussian disc grows to 1 / sqrt(1 - p), and the circle becomes a ring between
     sqrt((1 - 2p) / (1 - p)) and 1 / sqrt(1 - p), which closes at p = 1/2 (single ring theorem;
-    Guionnet et al. 2011). The LSTM's step is the Jacobian of (h, c) by (h, c) of the step before, in the first layer of the trained
-    model; its mask lies on the matrix from the first word on.
+    Guionnet et al. 2011). The LSTM's step is the Jacobian of (h, c) by (h, c) of the step before, in the first layer
+    of the trained model; its mask lies on the matrix from the first word on.
 
     Args:
         of: one of `MAPS`.
