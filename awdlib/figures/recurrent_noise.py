@@ -96,7 +96,7 @@ def shared_noise_figure(weight: Tensor, h: Tensor) -> Any:
     steps, sequences, _ = h.shape
     units = len(weight)
     with use_style():
-        figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.75))
+        figure, axes = plt.subplots(1, 3, figsize=(7.8, 3.2))
         for ax, (scheme, title) in zip(axes, SCHEMES.items(), strict=True):
             picture = shared_noise(scheme, weight, h).numpy()
             ax.imshow(picture, cmap=colormap(DIVERGING), vmin=-1, vmax=1)
