@@ -344,8 +344,8 @@ def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p:
         return result if isinstance(result, Tensor) else result[0]
 
     first, second = outputs(layer), outputs(layer)
-    yield Promise("drops something in training", not first.equal(second), "two windows came out the same: the masked "
-                  "weight is not the one that the layer computes with")  # fmt: skip
+    yield Promise("drops something in training", not first.equal(second), "two windows came out the same: the "
+                  "layer does not compute with the masked weight, or its mask was drawn once for all")  # fmt: skip
     yield Promise("leaves the way from input to state alone", first[0].equal(second[0]), "from a zero state the first "
                   "step does not see the hidden-to-hidden weights, and still it changed")  # fmt: skip
     yield Promise("one mask for all sequences", torch.allclose(first[:, 0], first[:, 1]), "two equal sequences differ")

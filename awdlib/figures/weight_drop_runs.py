@@ -1,0 +1,127 @@
+"""Pictures of models trained with weight drop: their curves, their singular values, and what they make of masks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from awdlib.figures.comparison import draw_arms
+from awdlib.figures.style import BLUE, GOLD, GREEN, INK, MUTED, ORANGE, describe, label_ends, perplexity_axis, use_style
+
+#: the arms of the experiment: name to write, colour, line
+ARMS = {
+    "none": ("no dropout", MUTED, "-"),
+    "weights 0.5": ("weights 0.5", GOLD, "-"),
+    "up": ("up", ORANGE, "-"),
+    "up, weights 0.3": ("up, weights 0.3", GREEN, "--"),
+    "up, weights 0.5": ("up, weights 0.5", BLUE, "-."),
+}
+SHOWN = 100  #: perplexity above which the arms' curves are cut off: all begin there, and fall at once
+LETTERS = "ABCDEFGH"  #: names of curves whose origin is not to be seen
+
+
+def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
+    """Validation perplexity by epoch of the experiment's arms, a line a run (matplotlib).
+
+    Args:
+        runs: each with its "arm", one of `ARMS`, and "valid", as ``data/runs/weight-drop.json`` holds them; runs of
+            other arms are left out.
+        floor: the lowest perplexity that any model can be expected to reach.
+
+    Returns:
+        a matplotlib figure.
+
+    Example:
+        >>> from awdlib.figures.weight_drop_runs import ARMS, arms_figure
+        >>> figure = arms_figure([{"arm": arm, "valid": [60, 30]} for arm in ARMS], floor=15.5)
+        >>> len(figure.axes[0].lines)  # the floor is one
+        6
+    """
+    import matplotlib.pyplot as plt
+
+    arms = {
+        name: (ink, [run["valid"] for run in runs if run["arm"] == arm])
+        for arm, (name, ink, _) in ARMS.items()
+    }  # fmt: skip
+    with use_style():
+        figure, axes = plt.subplots(figsize=(7.4, 4.8))
+        draw_arms(axes, arms, floor)
+        axes.set_ylim(top=SHOWN)
+        plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
+    return figure
+
+
+def trained_figure(runs: Sequence[Mapping[str, Any]]) -> Any:
+    """Two panels: singular values of the first layer's recurrent matrix, and perplexity read with masks (matplotlib).
+
+    Args:
+        runs: as of `arms_figure`, with "singular_values" and "valid_with_masks"; means over the runs of an arm are
+            drawn.
+
+    Returns:
+        a matplotlib figure.
+
+    Example:
+        >>> from awdlib.figures.weight_drop_runs import ARMS, trained_figure
+        >>> run = {"singular_values": [[3.0, 2.0, 1.0]], "valid_with_masks": {"0": 25.0, "0.5": 40.0}}
+        >>> figure = trained_figure([{"arm": arm} | run for arm in ARMS])
+        >>> [len(axes.lines) for axes in figure.axes]
+        [5, 5]
+    """
+    import matplotlib.pyplot as plt
+
+    with use_style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2))
+        for arm, (name, ink, line) in ARMS.items():
+            of_arm = [run for run in runs if run["arm"] == arm]
+            values = np.mean([run["singular_values"][0] for run in of_arm], axis=0)
+            left.plot(range(1, len(values) + 1), values, line, color=ink, label=name)
+            reads = [[*run["valid_with_masks"].values()] for run in of_arm]
+            shares = [float(p) for p in of_arm[0]["valid_with_masks"]]
+            right.plot(shares, np.mean(reads, axis=0), line, color=ink, label=name)
+        left.set(xlabel="number of the singular value", ylabel="singular value", xscale="log", title="the matrix")
+        left.set_xticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+        left.minorticks_off()
+        left.legend(fontsize=9.5)
+        perplexity_axis(right)
+        right.xaxis.set_major_locator(plt.MultipleLocator(0.1))
+        right.set(xlabel="share of recurrent weights dropped while reading", ylabel="", title="validation perplexity")
+        plt.close(figure)
+    return figure
+
+
+def suspects_figure(curves: Sequence[Sequence[float]], floor: float) -> Any:
+    """Validation perplexity by epoch of runs that are known by a letter only (matplotlib).
+
+    Args:
+        curves: of each run, the perplexity after each epoch.
+        floor: the lowest perplexity that any model can be expected to reach.
+
+    Returns:
+        a matplotlib figure, whose label is its text alternative.
+
+    Example:
+        >>> from awdlib.figures.weight_drop_runs import suspects_figure
+        >>> suspects_figure([[60, 30], [70, 32]], floor=15.5).get_label()
+        'Validation perplexity by epoch of 2 runs; at the end A 30, B 32; floor 15.5.'
+    """
+    import matplotlib.pyplot as plt
+
+    names = LETTERS[: len(curves)]
+    inks, dashes = (BLUE, ORANGE, GREEN, INK), ("-", "--", "-.", ":")
+    with use_style():
+        figure, axes = plt.subplots(figsize=(6.4, 3.4))
+        for number, values in enumerate(curves):
+            axes.plot(range(1, len(values) + 1), values, dashes[number % 4], color=inks[number % 4])
+        axes.axhline(floor, color=GREEN, linestyle="--", linewidth=1)
+        axes.text(1, floor, " floor", color=GREEN, va="bottom", fontsize=10)
+        perplexity_axis(axes)
+        ends = [
+            (values[-1], name, inks[number % 4])
+            for number, (name, values) in enumerate(zip(names, curves, strict=True))
+        ]
+        label_ends(axes, len(curves[0]), ends, apart=1.17)
+        axes.set_ylabel("validation perplexity")
+        plt.close(figure)
+    words = ", ".join(f"{name} {values[-1]:.0f}" for name, values in zip(names, curves, strict=True))
+    return describe(figure, f"Validation perplexity by epoch of {len(curves)} runs; at the end {words}; floor {floor}.")
