@@ -65,6 +65,11 @@ def test_a_look_at_a_model_is_what_its_names_say():
     assert look["power"][0] == pytest.approx((h[:256].view(4, 64, -1).mean(1) ** 2).mean().item() * 64)
 
 
+def test_the_pair_with_both_weights_at_4_is_clearly_worse_than_that_with_none():
+    runs = {(run["alpha"], run["beta"]): run["test_perplexity"] for run in read("activation-penalties")["runs"]}
+    assert runs[4.0, 4.0] > 1.3 * runs[0.0, 0.0]
+
+
 def test_the_chapters_words_on_the_learning_curves_hold():
     """Prose carries no figures, but it does say which curves turn."""
     for arm in RECORD["arms"]:

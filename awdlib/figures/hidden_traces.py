@@ -159,7 +159,7 @@ def pull_figure(alpha: float, beta: float, updates: int) -> go.Figure:
     after = pulled(before, alpha, beta, updates)
     lines = []
     for row, unit in enumerate(units.values()):
-        axis = {"xaxis": "x", "yaxis": f"y{row + 2}"}
+        axis = {"xaxis": ("x3", "x4", "x")[row], "yaxis": f"y{row + 2}"}
         lines += [_line(before[:, unit], MUTED, "dot", axis), _line(after[:, unit], BLUE, "solid", axis)]
     for trace, ink, dash in ((before, MUTED, "dot"), (after, PINK, "solid")):
         power = (cosine_basis(len(trace)) @ trace).square().mean(1)
@@ -191,23 +191,24 @@ def _pull_layout(units: dict[str, int], sizes: Sequence[str]) -> dict[str, Any]:
         {"text": f"<b>a unit {name}</b>" if name == "off centre" else f"<b>a {name} unit</b>", "y": top} | paper
         for name, (_, top) in zip(units, bands, strict=True)
     ]
-    shares = f"mean h² {sizes[0]} → {sizes[2]},  mean (Δh)² {sizes[1]} → {sizes[3]}"
-    notes += [{"text": "<b>power of all units, by frequency</b>", "y": 0.335} | paper]
-    notes += [{"text": shares, "y": -0.155, "font": {"color": PINK}} | paper]
-    layout = {
-        f"yaxis{row + 2}": {"domain": band, "range": [-1.02, 1.02], "tickvals": [-1, 0, 1], "anchor": "x"}
-        for row, band in enumerate(bands)
-    }
-    layout["yaxis4"] |= {"anchor": "x"}
+    shares = f"mean h² {sizes[0]} → {sizes[2]}, mean (Δh)² {sizes[1]} → {sizes[3]}"
+    notes += [{"text": "<b>power of all units, by frequency</b>", "y": 0.35} | paper]
+    notes += [{"text": shares, "y": 0.32, "font": {"color": PINK, "size": 12}} | paper]
+    layout: dict[str, Any] = {}
+    across = {"range": [-0.5, len(words) - 0.5], "showgrid": False}
+    for row, (band, below) in enumerate(zip(bands, ("x3", "x4", "x"), strict=True), start=2):
+        layout[f"yaxis{row}"] = {"domain": band, "range": [-1.02, 1.02], "tickvals": [-1, 0, 1], "anchor": below}
+        if below != "x":  # the words stand below the last of the three
+            layout[f"xaxis{below[1]}"] = across | {"anchor": f"y{row}", "showticklabels": False, "ticks": ""}
     periods = [26, 8, 4, 2]
     return layout | {
-        "height": 640, "margin": {"l": 52, "r": 10, "t": 26, "b": 96}, "annotations": notes,
-        "xaxis": {"anchor": "y4", "tickvals": [*range(len(words))], "ticktext": words, "tickangle": -90,
-                  "tickfont": {"size": 10}, "range": [-0.5, len(words) - 0.5], "showgrid": False},
-        "xaxis2": {"anchor": "y", "range": [-0.5, len(words) - 0.5], "title": {"text": "period, in words"},
+        "height": 620, "margin": {"l": 52, "r": 10, "t": 26, "b": 52}, "annotations": notes,
+        "xaxis": across | {"anchor": "y4", "tickvals": [*range(len(words))], "ticktext": words, "tickangle": -90,
+                           "tickfont": {"size": 10}},
+        "xaxis2": {"anchor": "y", "range": [-0.5, len(words) + 0.5], "title": {"text": "period, in words"},
                    "tickvals": [0] + [2 * len(words) / period for period in periods],
-                   "ticktext": ["constant", *map(str, periods)]},
-        "yaxis": {"domain": [0, 0.33], "anchor": "x2", "type": "log", "range": [*np.log10([_LOWEST, _HIGHEST])],
+                   "ticktext": ["∞", *map(str, periods)]},
+        "yaxis": {"domain": [0, 0.31], "anchor": "x2", "type": "log", "range": [*np.log10([_LOWEST, _HIGHEST])],
                   "tickvals": [0.0001, 0.001, 0.01, 0.1, 1], "ticktext": ["0.0001", "0.001", "0.01", "0.1", "1"]},
     }  # fmt: skip
 
@@ -366,7 +367,7 @@ def learning_figure(record: Mapping[str, Any]) -> Any:
             curves = {arm: (ink, by_seed(record, setting, arm, "valid").tolist()) for arm, ink in INKS.items()}
             draw_arms(axes, curves, record["floor"]["valid"])
             axes.set_title(title)
-            axes.set_ylim(top=130)
+            axes.set_ylim(top=60)
         plt.close(figure)
     return figure
 
@@ -403,8 +404,8 @@ def traces_figure(traces: Mapping[str, Tensor], words: Sequence[str], units: int
             axes.imshow(trace[:, :units].numpy(), cmap=colormap(DIVERGING), vmin=-top, vmax=top, aspect="auto")
             axes.set(title=name, xlabel="unit", xticks=[])
             axes.grid(False)
+            axes.tick_params(length=0)
         row[0, 0].set_yticks(range(len(words)), words, fontsize=9)
-        row[0, 0].tick_params(length=0)
         plt.close(figure)
     return figure
 
