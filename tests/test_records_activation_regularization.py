@@ -75,6 +75,10 @@ def test_the_chapters_words_on_the_experiment_hold():
     for arm in ("AR", "TAR", "both"):
         gap = by_seed(RECORD, "plain", arm, "test") - by_seed(RECORD, "plain", "none", "test")
         assert (gap < 0).all() and gap.mean() < -2 * gap.std(ddof=1) / math.sqrt(len(gap))
+        fit = by_seed(RECORD, "plain", arm, "train")[:, -1]
+        assert (fit > by_seed(RECORD, "plain", "none", "train")[:, -1]).all(), "higher on the training text"
+    moderate = [run for run in RECORD["runs"] if run["setting"] == "moderate"]
+    assert {run["best_epoch"] for run in moderate} == {RECORD["training"]["moderate"]["epochs"]}, "all still improve"
     last = {arm: by_seed(RECORD, "moderate", arm, "valid")[:, -1].mean() for arm in RECORD["arms"]}
     assert max(last, key=last.get) == "both"
     pairs = {(run["alpha"], run["beta"]): run["test_perplexity"] for run in read("activation-penalties")["runs"]}
