@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from awdlib.dropout import locked_dropout, ordinary_dropout
 from awdlib.exercises import activation_regularization as exercises
+from awdlib.exercises.activation_objective import check_objective
 from awdlib.exercises.activation_regularization import (
     check_charges,
     check_dropped_steps,
     check_gradient,
-    check_objective,
 )
 
 BOOK = Path(__file__).resolve().parent.parent / "book"

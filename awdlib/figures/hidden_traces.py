@@ -148,7 +148,7 @@ def pull_figure(alpha: float, beta: float, updates: int) -> go.Figure:
         updates: steps of gradient descent, as `pulled` takes them.
 
     Returns:
-        a plotly figure: three lines over words, below them the power by frequency; dotted is the trace as it was.
+        a plotly figure of three lines over words and, below them, the power by frequency; dotted is the trace as it was.
 
     Example:
         >>> from awdlib.figures.hidden_traces import pull_figure
@@ -313,7 +313,7 @@ def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
         setting: "moderate" or "plain".
 
     Returns:
-        a matplotlib figure: on the left the distribution of activations, on the right their correlation by distance.
+        a matplotlib figure of the distribution of activations, on the left, and of their correlation by distance.
 
     Example:
         >>> from awdlib.figures.hidden_traces import states_figure
