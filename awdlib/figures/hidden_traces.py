@@ -17,19 +17,7 @@ from torch import Tensor
 from awdlib import _require as require
 from awdlib.figures.activation_penalties import experiment, trained
 from awdlib.figures.comparison import draw_arms
-from awdlib.figures.style import (
-    BLUE,
-    DIVERGING,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PINK,
-    colormap,
-    describe,
-    label_end,
-    use_style,
-)  # fmt: skip
+from awdlib.figures.style import BLUE, DIVERGING, GREEN, MUTED, ORANGE, PINK, colormap, describe, label_end, use_style
 
 BATCH, RATE = 20, 20.0  #: sequences side by side, and learning rate, of the recorded trainings
 INKS = {"none": MUTED, "AR": BLUE, "TAR": ORANGE, "both": GREEN}  #: of the arms
@@ -148,7 +136,7 @@ def pull_figure(alpha: float, beta: float, updates: int) -> go.Figure:
         updates: steps of gradient descent, as `pulled` takes them.
 
     Returns:
-        a plotly figure of three lines over words and, below them, the power by frequency; dotted is the trace as it was.
+        a plotly figure of three units over words and, below, the power by frequency; dotted is the trace as it was.
 
     Example:
         >>> from awdlib.figures.hidden_traces import pull_figure
@@ -335,7 +323,7 @@ def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
         left.set(xlabel="activation", ylabel="share of all activations", yscale="log", ylim=(1e-4, 0.6))
         left.yaxis.set_major_formatter("{x:g}")
         left.legend(loc="lower center", handlelength=2.4)
-        right.axhline(0, color=INK, linewidth=0.8)
+        right.axhline(0, color=MUTED, linewidth=0.8)
         right.set(xlabel="words apart", ylabel="correlation of a unit with itself")
         plt.close(figure)
     return figure
