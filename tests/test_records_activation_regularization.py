@@ -1,0 +1,86 @@
+"""The record of the experiment on AR and TAR: of today's script and corpus, and consistent in itself."""
+
+import json
+import math
+
+import pytest
+import torch
+from test_records import read, script
+
+from awdlib.corpora import load_corpus
+from awdlib.figures.hidden_traces import by_seed
+from awdlib.presets import PRESETS
+from awdlib.training import start
+
+RECORD, EXPERIMENT, CORPUS = read("activation-regularization"), script("activation_regularization"), load_corpus("toy")
+
+
+def test_it_is_whole_and_of_todays_corpus_and_settings():
+    epochs = {setting: training["epochs"] for setting, training in RECORD["training"].items()}
+    plan = EXPERIMENT.plan(epochs)
+    assert json.loads(json.dumps(plan)) == {name: RECORD[name] for name in plan}
+    assert RECORD["environment"]["commit"] and not RECORD["environment"]["commit"].endswith("+")
+    cells = [(run["setting"], run["arm"], run["seed"]) for run in RECORD["runs"]]
+    due = [(setting, arm, seed) for setting in RECORD["seeds"] for seed in RECORD["seeds"][setting]
+           for arm in RECORD["arms"]]  # fmt: skip
+    assert cells == due and min(map(len, RECORD["seeds"].values())) >= 3
+    for run in RECORD["runs"]:
+        assert len(run["valid"]) == len(run["train"]) == epochs[run["setting"]]
+        assert run["best_epoch"] == run["valid"].index(min(run["valid"])) + 1
+        assert len(run["power"]) == RECORD["piece"] and len(run["correlation"]) == EXPERIMENT.LAGS + 1
+
+
+def test_its_weights_are_the_papers_and_its_seeds_others_than_that_of_the_pairs():
+    paper = PRESETS["awd-lstm-ptb"].training
+    assert RECORD["arms"]["both"] == [paper.ar_weight, paper.tar_weight]
+    pairs = read("activation-penalties")
+    assert all(pairs["training"]["seed"] not in seeds for seeds in RECORD["seeds"].values())
+    assert RECORD["models"]["moderate"] == pairs["model"]
+
+
+@pytest.mark.parametrize("run", RECORD["runs"], ids=lambda run: f"{run['setting']}-{run['arm']}-{run['seed']}")
+def test_what_each_run_measured_hangs_together(run):
+    # Parseval; the pieces leave out the text's last words
+    assert sum(run["power"]) / len(run["power"]) == pytest.approx(run["mean_square"], rel=0.02)
+    assert sum(run["histogram"]) == pytest.approx(1, abs=1e-4)
+    centred = run["mean_square"] - run["square_of_mean"]
+    first = (run["mean_square"] - run["mean_square_step"] / 2 - run["square_of_mean"]) / centred
+    assert run["correlation"][1] == pytest.approx(first, abs=0.01), "a step's square is twice the size less the product"
+
+
+def test_a_look_at_a_model_is_what_its_names_say():
+    """On an untrained model, in other words."""
+    config = EXPERIMENT.model_config("moderate", len(CORPUS.vocabulary))
+    model = start(config, EXPERIMENT.training_config("moderate", "none", 1)).model
+    text = CORPUS.valid[:257]
+    look = EXPERIMENT.look(model, text)
+    with torch.no_grad():
+        output = model.eval()(text[:, None])
+    h = output.raw_output[:, 0].double()
+    scores = output.logits[:, 0].double() - model.softmax_bias
+    assert look["mean_square"] == pytest.approx((h**2).mean().item())
+    assert look["mean_square_step"] == pytest.approx(((h[1:] - h[:-1]) ** 2).mean().item())
+    assert look["score_spread"] == pytest.approx(scores.var(1).sqrt().mean().item(), rel=1e-5)
+    assert look["softmax_rms"] == pytest.approx(model.embedding.norm().item() / math.sqrt(model.embedding.numel()))
+    assert look["power"][0] == pytest.approx((h[:256].view(4, 64, -1).mean(1) ** 2).mean().item() * 64)
+
+
+def test_the_pair_with_both_weights_at_4_is_clearly_worse_than_that_with_none():
+    runs = {(run["alpha"], run["beta"]): run["test_perplexity"] for run in read("activation-penalties")["runs"]}
+    assert runs[4.0, 4.0] > 1.3 * runs[0.0, 0.0]
+
+
+def test_the_chapters_words_on_the_experiment_hold():
+    """Prose carries no figures, but it does say which arms win, and that one longer run of AR alone did."""
+    for arm in ("AR", "TAR", "both"):
+        gap = by_seed(RECORD, "plain", arm, "test") - by_seed(RECORD, "plain", "none", "test")
+        assert (gap < 0).all() and gap.mean() < -2 * gap.std(ddof=1) / math.sqrt(len(gap))
+        fit = by_seed(RECORD, "plain", arm, "train")[:, -1]
+        assert (fit > by_seed(RECORD, "plain", "none", "train")[:, -1]).all(), "higher on the training text"
+    moderate = [run for run in RECORD["runs"] if run["setting"] == "moderate"]
+    assert {run["best_epoch"] for run in moderate} == {RECORD["training"]["moderate"]["epochs"]}, "all still improve"
+    last = {arm: by_seed(RECORD, "moderate", arm, "valid")[:, -1].mean() for arm in RECORD["arms"]}
+    assert max(last, key=last.get) == "both"
+    pairs = {(run["alpha"], run["beta"]): run["test_perplexity"] for run in read("activation-penalties")["runs"]}
+    assert pairs[2.0, 0.0] < pairs[0.0, 0.0]
+    assert read("activation-penalties")["training"]["epochs"] > RECORD["training"]["moderate"]["epochs"]
