@@ -41,15 +41,18 @@ LINES = {
         "a word's row of Ẽ", "mean square", 2.4, 2.0,
     ),
     "input": Line(
-        "x = dropout(F.embedding(tokens, words), …)", "x<sup>1</sup><sub>t</sub> = m<sup>1</sup> ⊙ Ẽ<sub>w<sub>t</sub></sub>",
+        "x = dropout(F.embedding(tokens, words), …)",
+        "x<sup>1</sup><sub>t</sub> = m<sup>1</sup> ⊙ Ẽ<sub>w<sub>t</sub></sub>",
         "what layer 1 reads", "mean square", 2.4, 2.0,
     ),
     "first": Line(
-        "x, state = layer(x, state)", "h<sup>1</sup><sub>t</sub> = LSTM(x<sup>1</sup><sub>t</sub>; M<sup>1</sup> ⊙ U<sup>1</sup>)",
+        "x, state = layer(x, state)",
+        "h<sup>1</sup><sub>t</sub> = LSTM(x<sup>1</sup><sub>t</sub>; M<sup>1</sup> ⊙ U<sup>1</sup>)",
         "output of layer 1", "mean square", 0.26, 0.8,
     ),
     "hidden": Line(
-        "x = dropout(x, config.dropout_hidden)", "x<sup>2</sup><sub>t</sub> = m<sup>2</sup> ⊙ h<sup>1</sup><sub>t</sub>",
+        "x = dropout(x, config.dropout_hidden)",
+        "x<sup>2</sup><sub>t</sub> = m<sup>2</sup> ⊙ h<sup>1</sup><sub>t</sub>",
         "what layer 2 reads", "mean square", 0.26, 0.8,
     ),
     "raw": Line(
