@@ -116,7 +116,7 @@ def survival_figure(corpus: str, p: float, length: int, batch: int) -> go.Figure
     Example:
         >>> from awdlib.figures.surviving_words import survival_figure
         >>> survival_figure("ptb", p=0.1, length=70, batch=40).layout.annotations[0].text
-        '2,800 tokens: 0.6 points'
+        '2,800 tokens: ± 0.6 points'
     """
     if (corpus, length, batch) not in windows():
         sizes = sorted({key[1:] for key in windows()})
@@ -136,11 +136,11 @@ def survival_figure(corpus: str, p: float, length: int, batch: int) -> go.Figure
         bins = np.minimum(np.arange(tokens + 1) * BINS // tokens, BINS - 1)
         height = np.bincount(bins, weights=probability, minlength=BINS)
         figure.add_bar(
-            x=(np.arange(BINS) + 0.5) / BINS, y=np.round(height / height.max(), 4), width=1 / BINS,
+            x=np.arange(BINS) + 0.5, y=np.round(height / height.max(), 4),
             marker={"color": ink}, xaxis=f"x{axis}", yaxis=f"y{axis}", hoverinfo="skip",
         )  # fmt: skip
         notes.append(
-            {"text": f"{text}: {100 * spreads[kind]:.1f} points", "x": 0, "y": 1.0, "xref": "paper",
+            {"text": f"{text}: ± {100 * spreads[kind]:.1f} points", "x": 0, "y": 1.0, "xref": "paper",
              "yref": f"y{axis} domain", "xanchor": "left", "yanchor": "bottom", "showarrow": False,
              "font": {"color": ink}}
         )  # fmt: skip
@@ -149,11 +149,13 @@ def survival_figure(corpus: str, p: float, length: int, batch: int) -> go.Figure
 
 
 def _survival_layout(notes: list[dict[str, Any]], p: float) -> dict[str, Any]:
-    x = {"range": [-0.01, 1.02], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]}
+    quarters = [0, 25, 50, 75, 100]  # the axis counts bins, so that a bar is one unit wide
+    x = {"range": [-0.5, BINS + 1], "tickvals": [BINS * per_cent / 100 for per_cent in quarters],
+         "ticktext": [f"{per_cent}%" for per_cent in quarters]}  # fmt: skip
     y = {"range": [0, 1.05], "showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
     lines = [
-        {"type": "line", "x0": 1 - p, "x1": 1 - p, "y0": 0, "y1": 1, "xref": f"x{axis}", "yref": f"y{axis} domain",
-         "line": {"color": MUTED, "width": 1.5, "dash": "dot"}}
+        {"type": "line", "x0": BINS * (1 - p), "x1": BINS * (1 - p), "y0": 0, "y1": 1, "xref": f"x{axis}",
+         "yref": f"y{axis} domain", "line": {"color": MUTED, "width": 1.5, "dash": "dot"}}
         for axis in ("", "2")
     ]  # fmt: skip
     return {
@@ -228,5 +230,5 @@ def _corpus_names(ax: Any, growth: Mapping[str, Sequence[Sequence[float]]]) -> N
         up = name == highest
         look: dict[str, Any] = {"textcoords": "offset points", "color": INKS[name], "ha": "right", "fontweight": "bold"}
         look |= {"xytext": (0, 6 if up else -7), "va": "bottom" if up else "top"}
-        ax.annotate(TITLES[name], (tokens, types), **look)
+        ax.annotate(TITLES[name], (tokens, types), **look | {"xytext": (40 * (not up), look["xytext"][1])})
         ax.annotate(f"{TITLES[name]} {decisions:.0f}", (tokens, decisions), **look)
