@@ -102,7 +102,7 @@ def ways_figure(way: str, p: float, seed: int) -> go.Figure:
         seed: of the masks.
 
     Returns:
-        a plotly figure: words that are gone as a whole are pale, and their cells empty.
+        a plotly figure, in which words that are gone as a whole are pale, and their cells empty.
 
     Raises:
         ValueError: as `draw` says.
