@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.bundled import bundled
+from awdlib.figures.comparison import draw_arms
 from awdlib.figures.style import (
     BLUE,
     GOLD,
@@ -269,42 +270,25 @@ def bottleneck_figure(record: Mapping[str, Any]) -> Any:
     return describe(figure, "Excess over the floor by embedding size, of four kinds of model and of the softmax alone.")
 
 
-def cost_figure(record: Mapping[str, Any]) -> Any:
-    """Test perplexity against the number of parameters, a line for each arm, the embedding sizes along it.
+def arm_curves_figure(record: Mapping[str, Any], size: int) -> Any:
+    """Validation perplexity by epoch of the arms at one embedding size, a line a run.
 
     Args:
         record: of the experiment.
+        size: one of its embedding sizes.
 
     Returns:
         a matplotlib figure, whose label is its text alternative.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import FixedLocator, NullLocator
 
+    arms = {
+        name: (ink, found)
+        for arm, (ink, _, name) in ARMS.items()
+        if (found := arm_values(record["runs"], arm, size, "valid"))
+    }
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.4, 4.2))
-        for arm, (ink, mark, name) in ARMS.items():
-            points = []
-            for size in record["sizes"]:
-                tests = arm_values(record["runs"], arm, size, "test")
-                if tests:
-                    parameters = arm_values(record["runs"], arm, size, "parameters")[0] / 1000
-                    points.append((parameters, mean(tests), stdev(tests), size))
-            x, y, spread, kept = zip(*points, strict=True)
-            axes.errorbar(x, y, spread, color=ink, marker=mark, markersize=6, capsize=3)
-            for across, up, size in zip(x, y, kept, strict=True):
-                axes.annotate(f"{size}", (across, up), xytext=(5, 5), textcoords="offset points", color=ink,
-                              fontsize=9)  # fmt: skip
-            axes.annotate(name, (x[0], y[0]), xytext=(0, 12), textcoords="offset points", color=ink, ha="center",
-                          fontweight="bold")  # fmt: skip
-        axes.axhline(record["floor"]["test"], color=colour("floor"), linestyle="--")
-        axes.annotate("floor", (45, record["floor"]["test"]), color=colour("floor"), va="bottom")
-        axes.set(xscale="log", yscale="log", xlabel="parameters, thousands", ylabel="test perplexity")
-        for axis, ticks in ((axes.xaxis, [50, 100, 200, 300, 400]), (axes.yaxis, [15, 20, 30, 40, 50, 75, 100])):
-            axis.set_major_locator(FixedLocator(ticks))
-            axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter("{x:,.0f}")
+        figure, axes = plt.subplots(figsize=(6.4, 4.0))
+        draw_arms(axes, arms, record["floor"]["valid"])
         plt.close(figure)
-    return describe(
-        figure, "Test perplexity by number of parameters, four kinds of model, numbers are embedding sizes."
-    )
+    return describe(figure, f"Validation perplexity by epoch at E = {size}: {', '.join(arms)}, a line a run.")
