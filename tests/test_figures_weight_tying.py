@@ -33,7 +33,7 @@ def test_the_saved_part_is_that_of_real_models(embedding, hidden, layers):
         tied = parameters(vocab_size=int(x), embedding_size=embedding, hidden_size=hidden, num_layers=layers)
         untied = tied + int(x) * embedding
         assert y == pytest.approx(100 * (untied - tied) / untied)
-        assert f"{tied / 1e6:.1f} M" in note.text and f"not {untied / 1e6:.1f} M" in note.text
+        assert note.text.endswith(f"<br>{tied / 1e6:.1f} M")
     assert max(trace(figure, "lines").y) < 50
 
 

@@ -10,7 +10,7 @@ import weight_tying as experiment
 
 from awdlib.bundled import bundled
 from awdlib.corpora import load_corpus
-from awdlib.figures.weight_tying import ARMS
+from awdlib.figures.weight_tying import ARMS, arm_values
 from awdlib.model import ModelConfig
 from awdlib.toy_language import toy_language
 from awdlib.training import TrainConfig
@@ -111,3 +111,40 @@ def test_neighbours_are_counted_right():
 def test_initial_matrices_of_the_compared_models_are_not_the_same():
     tied, narrow = (experiment.make(50, 8, arm, 1 + 1000 * at) for at, arm in enumerate(("tied", "narrow")))
     assert not torch.equal(tied.embedding, narrow.embedding)
+
+
+def excess(arm, size):
+    return [math.log(test / RECORD["floor"]["test"]) for test in arm_values(RECORD["runs"], arm, size, "test")]
+
+
+def test_what_the_chapter_says_of_the_arms_holds():
+    for size in RECORD["sizes"]:
+        assert all(one < two for one, two in zip(excess("tied", size), excess("narrow", size), strict=True))
+    tied, projected, wide = (float(np.mean(excess(arm, 8))) for arm in ("tied", "projected", "wide"))
+    assert 0.4 < (tied - projected) / (tied - wide) < 0.5, "nearly half of the distance"
+    for arm in RECORD["arms"]:
+        assert min(excess(arm, 8)) > 20 * FITTED[8]["divergence"], "twenty times as far away"
+    assert 0.02 < FITTED[8]["divergence"] < 0.03 and FITTED[16]["divergence"] < 0.01 < FITTED[8]["divergence"]
+    assert max(excess("tied", 96)) < min(excess("wide", 32))
+
+
+def test_who_leaves_the_plateau_before_the_rate_falls_ends_lower():
+    full = RECORD["training"]["decay_after"]
+    curves = arm_values(RECORD["runs"], "tied", 32, "valid")
+    before = [curve[full - 1] for curve in curves]
+    ends = [min(curve) for curve in curves]
+    assert np.argsort(before).tolist() == np.argsort(ends).tolist() and min(ends) < 0.85 * max(ends)
+    for curve in curves:
+        assert min(abs(curve[at] - curve[at - 1]) for at in range(3, full)) < 0.05 * curve[3], "they pause"
+
+
+def test_what_the_chapter_says_of_neighbours_and_lengths_holds():
+    for run in (run for run in MODELS if run["size"] == 96):
+        tied, narrow = run["arms"]["tied"]["words"]["both"], run["arms"]["narrow"]["words"]
+        assert tied["same_class"]["1 to 9"] > 0.9
+        assert 1.5 < narrow["input"]["same_class"]["1 to 9"] / tied["chance"]["1 to 9"] < 2.6, "about twice"
+        for band in RECORD["bands"]:
+            reading, writing = narrow["input"]["norm"][band], narrow["output"]["norm"][band]
+            assert 1.8 * reading < writing < 3.1 * reading
+            assert abs(tied["norm"][band] - writing) < abs(tied["norm"][band] - reading)
+        assert run["alike"]["tied both / narrow output"] > 0.8 > 0.3 > run["alike"]["tied both / narrow input"]

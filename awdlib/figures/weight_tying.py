@@ -83,7 +83,7 @@ def saving_figure(embedding_size: int, hidden_size: int, num_layers: int) -> go.
     Example:
         >>> from awdlib.figures.weight_tying import saving_figure
         >>> print(saving_figure(400, 1150, 3).layout.meta["alt"].partition(": ")[2])
-        toy 2%, PTB 14%, WT-2 28%, WT-103 43% of the untied model; never more than half.
+        toy 2%, PTB 14%, WT-2 28%, WT-103 46% of the untied model; never more than half.
     """
     for name, size in (("embedding_size", embedding_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
         require.whole_number(name, size, 1)
@@ -94,21 +94,21 @@ def saving_figure(embedding_size: int, hidden_size: int, num_layers: int) -> go.
         return 100 * matrix / (layers + vocabulary + 2 * matrix)
 
     words = np.array([*VOCABULARIES.values()])
-    texts = []
-    for name, v in VOCABULARIES.items():
-        tied = layers + v + v * embedding_size
-        texts.append(f"<b>{name}</b><br>{tied / 1e6:.1f} M<br>not {(tied + v * embedding_size) / 1e6:.1f} M")
+    tied = layers + words + words * embedding_size
+    texts = [f"<b>{name}</b><br>{count / 1e6:.1f} M" for name, count in zip(VOCABULARIES, tied, strict=True)]
+    rows = np.array([58, 72, 58, 72])  # heights of the labels: neighbours apart
     line = {"type": "scatter", "x": _SIZES, "y": saved(_SIZES), "mode": "lines", "line": {"color": BLUE},
             "hoverinfo": "skip"}  # fmt: skip
     dots = {"type": "scatter", "x": words, "y": saved(words), "mode": "markers", "hoverinfo": "skip",
             "marker": {"color": BLUE, "size": 10}}  # fmt: skip
     notes = [
-        {"text": text, "x": np.log10(v), "y": 58, "xref": "x", "yref": "y", "yanchor": "bottom", "showarrow": False,
-         "font": {"color": INK}} for text, v in zip(texts, words, strict=True)
+        {"text": text, "x": np.log10(v), "y": row, "xref": "x", "yref": "y", "yanchor": "bottom", "showarrow": False,
+         "font": {"color": INK}} for text, v, row in zip(texts, words, rows, strict=True)
     ]  # fmt: skip
-    stems = {"type": "scatter", "x": np.repeat(words, 3), "y": [y for at in saved(words) for y in (at, 57, None)],
+    ends = [y for at, row in zip(saved(words), rows, strict=True) for y in (at, row - 1, None)]
+    stems = {"type": "scatter", "x": np.repeat(words, 3), "y": ends,
              "mode": "lines", "line": {"color": MUTED, "width": 1, "dash": "dot"}, "hoverinfo": "skip"}  # fmt: skip
-    half = {"text": "a half: two matrices and nothing else", "x": np.log10(320), "y": 50, "xref": "x", "yref": "y",
+    half = {"text": "a half", "x": np.log10(320), "y": 50, "xref": "x", "yref": "y",
             "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"color": MUTED}}  # fmt: skip
     limit = {"type": "scatter", "x": [300, 1e6], "y": [50, 50], "mode": "lines", "hoverinfo": "skip",
              "line": {"color": MUTED, "width": 1}}  # fmt: skip
@@ -116,8 +116,8 @@ def saving_figure(embedding_size: int, hidden_size: int, num_layers: int) -> go.
         "height": 400, "margin": {"l": 52, "r": 14, "t": 14, "b": 50}, "annotations": [*notes, half],
         "xaxis": {"type": "log", "range": [np.log10(300), 6], "title": {"text": "word types V"},
                   "tickvals": [1000, 10_000, 100_000, 1_000_000], "ticktext": ["1,000", "10,000", "100,000", "1 M"]},
-        "yaxis": {"range": [0, 78], "tickvals": [0, 10, 20, 30, 40, 50], "ticksuffix": "%",
-                  "title": {"text": "saved by tying"}},
+        "yaxis": {"range": [0, 88], "tickvals": [0, 10, 20, 30, 40, 50],
+                  "ticktext": ["0%", "10%", "20%", "30%", "40%", "50%"], "title": {"text": "saved by tying"}},
     }  # fmt: skip
     parts = ", ".join(f"{name} {saved(v):.0f}%" for name, v in VOCABULARIES.items())
     sizes = f"E = {embedding_size:,}, H = {hidden_size:,}, {num_layers} layer{'s' if num_layers > 1 else ''}"
@@ -214,7 +214,7 @@ def _agreement(points: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
     return float(same[np.arange(len(groups)), apart.argmin(1)].mean()), float(chance)
 
 
-def arm_values(runs: Sequence[Mapping[str, Any]], arm: str, size: int, key: str) -> list[float]:
+def arm_values(runs: Sequence[Mapping[str, Any]], arm: str, size: int, key: str) -> list[Any]:
     """What the runs of one arm at one embedding size have under a key, a value a seed.
 
     At E = H the projected and the wide model were not trained: the wide one would be the narrow one.
@@ -256,10 +256,13 @@ def bottleneck_figure(record: Mapping[str, Any]) -> Any:
             excess = [mean(found[size]) - np.log(record["floor"]["test"]) for size in kept]
             spread = [stdev(found[size]) for size in kept]
             axes.errorbar(kept, excess, spread, color=ink, marker=mark, markersize=6, capsize=3)
-            axes.annotate(name, (kept[-1], excess[-1]), xytext=(7, 0), textcoords="offset points", color=ink,
-                          va="center", fontweight="bold")  # fmt: skip
+            at, ha, va = {"tied": (-1, "left", "top"), "narrow": (-1, "left", "bottom")}.get(
+                arm, (0, "right", "center")
+            )
+            axes.annotate(name, (kept[at], excess[at]), xytext=(8 if at else -9, 0), textcoords="offset points",
+                          color=ink, ha=ha, va=va, fontweight="bold")  # fmt: skip
         axes.plot([*fitted], [*fitted.values()], color=colour("floor"), linestyle="--", marker=".")
-        axes.annotate("the softmax alone", (2, fitted[2]), xytext=(8, 6), textcoords="offset points",
+        axes.annotate("the softmax alone", (4, fitted[4]), xytext=(9, 4), textcoords="offset points",
                       color=colour("floor"), fontweight="bold")  # fmt: skip
         axes.set_xscale("log", base=2)
         ticks = sorted({*fitted, *sizes})
@@ -288,7 +291,7 @@ def arm_curves_figure(record: Mapping[str, Any], size: int) -> Any:
         if (found := arm_values(record["runs"], arm, size, "valid"))
     }
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.4, 4.0))
+        figure, axes = plt.subplots(figsize=(6.4, 5.0))
         draw_arms(axes, arms, record["floor"]["valid"])
         plt.close(figure)
     return describe(figure, f"Validation perplexity by epoch at E = {size}: {', '.join(arms)}, a line a run.")
