@@ -243,6 +243,14 @@ def bottleneck_figure(record: Mapping[str, Any]) -> Any:
 
     Returns:
         a matplotlib figure, whose label is its text alternative.
+
+    Example:
+        >>> import json
+        >>> from awdlib.bundled import bundled
+        >>> from awdlib.figures.weight_tying import bottleneck_figure
+        >>> record = json.loads(bundled("runs/weight-tying.json").read_text())
+        >>> bottleneck_figure(record).get_label()  # doctest: +ELLIPSIS
+        'Excess over the floor...'
     """
     import matplotlib.pyplot as plt
 
@@ -282,6 +290,14 @@ def arm_curves_figure(record: Mapping[str, Any], size: int) -> Any:
 
     Returns:
         a matplotlib figure, whose label is its text alternative.
+
+    Example:
+        >>> import json
+        >>> from awdlib.bundled import bundled
+        >>> from awdlib.figures.weight_tying import arm_curves_figure
+        >>> record = json.loads(bundled("runs/weight-tying.json").read_text())
+        >>> arm_curves_figure(record, 8).get_label()  # doctest: +ELLIPSIS
+        'Validation perplexity by epoch at E = 8...'
     """
     import matplotlib.pyplot as plt
 
