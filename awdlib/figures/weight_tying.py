@@ -75,7 +75,7 @@ def saving_figure(embedding_size: int, hidden_size: int, num_layers: int) -> go.
         num_layers: of LSTM layers.
 
     Returns:
-        a plotly figure: a curve that rises from nothing to a half, with a dot for each of `VOCABULARIES`.
+        a plotly figure with a curve that rises from nothing to a half, and a dot for each of `VOCABULARIES`.
 
     Raises:
         ValueError: a size is not a positive whole number.
