@@ -107,6 +107,36 @@ def test_what_the_chapter_claims_of_the_experiment_holds():
     assert abs(means["ordinary"] - means["locked"]) < spread, "the chapter says: no difference to build on"
 
 
+def test_the_experiment_on_the_strength_of_masks_is_whole_and_of_todays_corpus_and_settings():
+    experiment = script("dropout_strength")
+    record, corpus = read("dropout-strength"), load_corpus("toy")
+    assert record["floor"] == corpus.floor
+    model = experiment.model_config(len(corpus.vocabulary), "locked", 0.0)
+    assert ModelConfig(**record["model"]) == model
+    training = TrainConfig(**record["training"])
+    assert training == experiment.training_config(training.epochs, seed=0)
+    due = [(seed, p, kind) for seed in experiment.SEEDS for p in experiment.PS for kind in experiment.KINDS]
+    assert [(run["seed"], run["p"], run["kind"]) for run in record["runs"]] == due and len(experiment.SEEDS) >= 3
+    assert (record["seeds"], record["ps"]) == (list(experiment.SEEDS), list(experiment.PS))
+    for run in record["runs"]:
+        assert len(run["valid"]) == training.epochs and record["floor"]["test"] < run["test"] < run["valid"][0]
+    ordinary = experiment.model_config(9, "ordinary", 0.3)
+    assert not ordinary.locked and ordinary == replace(experiment.model_config(9, "locked", 0.3), locked=False)
+
+
+def test_what_the_chapter_claims_of_the_strength_of_masks_holds():
+    record = read("dropout-strength")
+    for p in record["ps"]:
+        by_kind = {
+            kind: [run for run in record["runs"] if (run["kind"], run["p"]) == (kind, p)] for kind in record["kinds"]
+        }
+        fits = {kind: statistics.mean(run["last_train"] for run in runs) for kind, runs in by_kind.items()}
+        assert max(fits.values()) < 1.15 * min(fits.values()), "on the training text they end alike"
+        for run in sum(by_kind.values(), []):
+            last, best = run["valid"][-1], min(run["valid"])
+            assert (last > 1.05 * best) if p == 0.1 else (last < 1.01 * best), "overfits, or holds level"
+
+
 def test_the_fast_way_reaches_what_the_plain_one_does_within_the_spread_of_seeds():
     """In fp32 and in bf16, on a slice of Penn Treebank: means of seeds within two standard errors of a difference."""
     record = read("precision")
