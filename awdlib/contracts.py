@@ -356,8 +356,28 @@ def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p:
     yield Promise("in evaluation computes with the raw weights", torch.allclose(evaluated, outputs(twin)),
                   "a layer without dropout and the same weights gives something else")  # fmt: skip
     yield from _look_at_raw_weight(layer.train(), outputs, p)
-    copied = outputs(copy.deepcopy(layer).eval())
-    yield Promise("can be copied", copied.equal(evaluated), "copy.deepcopy gives a layer that computes something else")
+    yield _look_at_copy(layer.eval(), outputs, evaluated)
+
+
+def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], evaluated: Tensor) -> Promise:
+    """Whether a deep copy computes the same, with weights of its own: other weights change it, and not the original."""
+    copied = copy.deepcopy(layer)
+    if not outputs(copied).equal(evaluated):
+        return Promise("can be copied", False, "copy.deepcopy gives a layer that computes something else")
+    _halve(copied)
+    follows, stays = outputs(copied), outputs(layer).equal(evaluated)
+    kept = copy.deepcopy(layer.state_dict())
+    _halve(layer)
+    due = outputs(layer)
+    layer.load_state_dict(kept)
+    return Promise("can be copied", stays and torch.allclose(follows, due), "the copy and the original share a weight: "
+                   "a function kept in a module is not copied with it")  # fmt: skip
+
+
+@torch.no_grad()
+def _halve(module: nn.Module) -> None:
+    for weight in module.parameters():
+        weight.mul_(0.5)
 
 
 def _look_at_raw_weight(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], p: float) -> Iterator[Promise]:
