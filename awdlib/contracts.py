@@ -361,23 +361,21 @@ def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p:
 
 def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], evaluated: Tensor) -> Promise:
     """Whether a deep copy computes the same, with weights of its own: other weights change it, and not the original."""
-    copied = copy.deepcopy(layer)
-    if not outputs(copied).equal(evaluated):
-        return Promise("can be copied", False, "copy.deepcopy gives a layer that computes something else")
-    _halve(copied)
-    follows, stays = outputs(copied), outputs(layer).equal(evaluated)
-    kept = copy.deepcopy(layer.state_dict())
-    _halve(layer)
-    due = outputs(layer)
-    layer.load_state_dict(kept)
-    return Promise("can be copied", stays and torch.allclose(follows, due), "the copy and the original share a weight: "
-                   "a function kept in a module is not copied with it")  # fmt: skip
+    copied, kept = copy.deepcopy(layer), copy.deepcopy(layer.state_dict())
+    same, hint = outputs(copied).equal(evaluated), "copy.deepcopy gives a layer that computes something else"
+    if same:
+        hint = "it shares a weight with its original: a function kept in a module is not copied with it"
+        follows, stays = outputs(_halved(copied)), outputs(layer).equal(evaluated)
+        same = stays and torch.allclose(follows, outputs(_halved(layer)))
+        layer.load_state_dict(kept)
+    return Promise("can be copied", same, hint)
 
 
 @torch.no_grad()
-def _halve(module: nn.Module) -> None:
+def _halved(module: nn.Module) -> nn.Module:
     for weight in module.parameters():
         weight.mul_(0.5)
+    return module
 
 
 def _look_at_raw_weight(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], p: float) -> Iterator[Promise]:

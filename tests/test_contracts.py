@@ -297,7 +297,7 @@ def test_a_look_at_a_copy_leaves_the_layer_with_its_weights():
 @pytest.mark.parametrize("broken", [ReadsTheFirst, SharesAWeight])
 def test_a_copy_that_shares_a_weight_with_its_original_breaks_that_promise_alone(broken):
     report = check_weight_drop(broken)
-    assert report.broken() == ["can be copied"] and "share a weight" in repr(report)
+    assert report.broken() == ["can be copied"] and "shares a weight" in repr(report)
 
 
 @pytest.mark.parametrize(("broken", "promise"), [
