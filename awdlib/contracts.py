@@ -360,21 +360,19 @@ def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p:
 
 
 def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], evaluated: Tensor) -> Promise:
-    """Whether a deep copy computes the same, with weights of its own: other weights change it, and not the original."""
-    copied, kept = copy.deepcopy(layer), copy.deepcopy(layer.state_dict())
-    same, hint = outputs(copied).equal(evaluated), "copy.deepcopy gives a layer that computes something else"
+    """Whether a deep copy computes the same, with weights of its own."""
+    copied, kept, after = copy.deepcopy(layer), copy.deepcopy(layer.state_dict()), []
+    same = all(outputs(module).equal(evaluated) for module in (layer, copied))
+    hint = "copy.deepcopy gives a layer that computes something else"
     if same:
         hint = "it shares a weight with its original: a function kept in a module is not copied with it"
-        same = torch.allclose(outputs(_halved(copied)), outputs(_halved(layer)))  # a shared weight is halved twice
+        for module in (copied, layer):  # one after the other: a weight that they share is halved twice
+            for weight in module.parameters():
+                weight.data.mul_(0.5)
+            after.append(outputs(module))
+        same = torch.allclose(*after)
         layer.load_state_dict(kept)
     return Promise("can be copied", same, hint)
-
-
-@torch.no_grad()
-def _halved(module: nn.Module) -> nn.Module:
-    for weight in module.parameters():
-        weight.mul_(0.5)
-    return module
 
 
 def _look_at_raw_weight(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], p: float) -> Iterator[Promise]:
