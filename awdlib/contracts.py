@@ -361,7 +361,8 @@ def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p:
 
 def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], evaluated: Tensor) -> Promise:
     """Whether a deep copy computes the same, with weights of its own."""
-    copied, kept, after = copy.deepcopy(layer), copy.deepcopy(layer.state_dict()), []
+    copied, kept = copy.deepcopy(layer), copy.deepcopy(layer.state_dict())
+    after: list[Tensor] = []
     same = all(outputs(module).equal(evaluated) for module in (layer, copied))
     hint = "copy.deepcopy gives a layer that computes something else"
     if same:
@@ -370,7 +371,7 @@ def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], eval
             for weight in module.parameters():
                 weight.data.mul_(0.5)
             after.append(outputs(module))
-        same = torch.allclose(*after)
+        same = torch.allclose(after[0], after[1])
         layer.load_state_dict(kept)
     return Promise("can be copied", same, hint)
 
