@@ -364,7 +364,7 @@ def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], eval
     copied, kept = copy.deepcopy(layer), copy.deepcopy(layer.state_dict())
     after: list[Tensor] = []
     same = all(outputs(module).equal(evaluated) for module in (layer, copied))
-    hint = "copy.deepcopy gives a layer that computes something else"
+    hint = "in evaluation the layer or its deep copy gives something else than before"
     if same:
         hint = "it shares a weight with its original: a function kept in a module is not copied with it"
         for module in (copied, layer):  # one after the other: a weight that they share is halved twice
