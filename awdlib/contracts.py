@@ -356,8 +356,24 @@ def _look_at_weight_drop(make: Callable[[float], nn.Module], input_size: int, p:
     yield Promise("in evaluation computes with the raw weights", torch.allclose(evaluated, outputs(twin)),
                   "a layer without dropout and the same weights gives something else")  # fmt: skip
     yield from _look_at_raw_weight(layer.train(), outputs, p)
-    copied = outputs(copy.deepcopy(layer).eval())
-    yield Promise("can be copied", copied.equal(evaluated), "copy.deepcopy gives a layer that computes something else")
+    yield _look_at_copy(layer.eval(), outputs, evaluated)
+
+
+def _look_at_copy(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], evaluated: Tensor) -> Promise:
+    """Whether a deep copy computes the same, with weights of its own."""
+    copied, kept = copy.deepcopy(layer), copy.deepcopy(layer.state_dict())
+    after: list[Tensor] = []
+    same = all(outputs(module).equal(evaluated) for module in (layer, copied))
+    hint = "in evaluation the layer or its deep copy gives something else than before"
+    if same:
+        hint = "it shares a weight with its original: a function kept in a module is not copied with it"
+        for module in (copied, layer):  # one after the other: a weight that they share is halved twice
+            for weight in module.parameters():
+                weight.data.mul_(0.5)
+            after.append(outputs(module))
+        same = torch.allclose(after[0], after[1])
+        layer.load_state_dict(kept)
+    return Promise("can be copied", same, hint)
 
 
 def _look_at_raw_weight(layer: nn.Module, outputs: Callable[[nn.Module], Tensor], p: float) -> Iterator[Promise]:

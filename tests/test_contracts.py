@@ -252,7 +252,56 @@ class LosesWeights(Wild):
         return LosesWeights(self.p)
 
 
+class ReadsTheFirst(Wild):
+    """Its mask is made by a function that it keeps; a deep copy keeps the same function, which reads the original."""
+
+    def __init__(self, p):
+        super().__init__(p)
+        self.of = lambda: weight_dropout(self.lstm.weight_hh_l0, self.p, self.training)
+
+    def masked(self):
+        return {"weight_hh_l0": self.of()}
+
+
+class SharesAWeight(Wild):
+    """A copy has its input weights in common with the original."""
+
+    def __deepcopy__(self, memo):
+        twin = type(self)(self.p).train(self.training)
+        twin.load_state_dict(self.state_dict())
+        twin.lstm.weight_ih_l0 = self.lstm.weight_ih_l0
+        return twin
+
+
+class NotInTheState(Wild):
+    """Its recurrent matrix is learned, and is missing from what is saved."""
+
+    def __init__(self, p):
+        super().__init__(p)
+        self.raw = [nn.Parameter(self.lstm.weight_hh_l0.detach().clone())]
+        del self.lstm.weight_hh_l0
+        self.lstm.weight_hh_l0 = None
+
+    def forward(self, x):
+        self.lstm.weight_hh_l0 = weight_dropout(self.raw[0], self.p, self.training)
+        return self.lstm(x)
+
+
+def test_a_look_at_a_copy_leaves_the_layer_with_its_weights():
+    layer = Wild(0.5)
+    before = [weight.detach().clone() for weight in layer.parameters()]
+    check_weight_drop(lambda p: layer)
+    assert all(weight.equal(was) for weight, was in zip(layer.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("broken", [ReadsTheFirst, SharesAWeight])
+def test_a_copy_that_shares_a_weight_with_its_original_breaks_that_promise_alone(broken):
+    report = check_weight_drop(broken)
+    assert report.broken() == ["can be copied"] and "shares a weight" in repr(report)
+
+
 @pytest.mark.parametrize(("broken", "promise"), [
+    (NotInTheState, "in evaluation computes with the raw weights"),
     (Inactive, "drops something in training"), (AlwaysOn, "does nothing in evaluation"),
     (NoGradient, "the gradient reaches the raw weights"), (WrongMatrix, "leaves the way from input to state alone"),
     (FreshEachStep, "one mask for all time steps"), (Rescaled, "in evaluation computes with the raw weights"),

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import overfitting
 import pytest
 import torch
@@ -14,6 +15,7 @@ import weight_drop as experiment
 from awdlib.ablation import ROWS
 from awdlib.bundled import bundled
 from awdlib.corpora import load_corpus
+from awdlib.figures.weight_drop_runs import arms_table, gain
 from awdlib.model import ModelConfig
 from awdlib.recurrent import LSTMLayer
 from awdlib.training import TrainConfig
@@ -108,6 +110,40 @@ def test_what_the_chapter_says_of_the_curves_holds():
     lowest = min(RUNS, key=lambda run: run["test"])
     assert lowest["arm"] == "up, weights 0.5" and min(lowest["valid"]) == late[0], "and the fourth has the lowest test"
     assert (experiment.ARMS["weights 0.5"][1] / (1 - 0.5)) == 4 * overfitting.P / (1 - overfitting.P), "four times"
+
+
+def test_what_the_chapter_says_of_the_spread_of_the_large_dose_holds():
+    tests = {}
+    for run in RUNS + [run for run in EARLIER if run.get("arm") in ("h", "up and h")]:
+        if run["arm"] != "silent":
+            tests.setdefault(run["arm"], []).append(run["test"])
+    spreads = {arm: statistics.stdev(values) for arm, values in tests.items()}
+    wide = spreads.pop("up, weights 0.5")
+    assert len(spreads) == 6 and wide > 3 * max(spreads.values()), "several times that of every other"
+    worse = {(run["arm"], run["seed"]): math.log(run["test"] / min(run["valid"])) for run in RUNS}
+    odd = worse.pop(max(worse, key=worse.get))
+    late = [run for run in RUNS if run["arm"] == "up, weights 0.5" and min(run["valid"]) > 25]
+    assert len(late) == 3 and odd > 5 * max(worse.values()) > 0, "by much more than any other run"
+    assert odd in [math.log(run["test"] / min(run["valid"])) for run in late], "and it is one of the three"
+
+
+def test_the_table_and_the_gains_are_those_of_the_record_computed_by_hand():
+    arms = ["none", "up, weights 0.5"]
+    lines = arms_table(RUNS, arms, RECORD["floor"]).splitlines()
+    for arm, line in zip(arms, lines[1:], strict=False):
+        columns = (
+            of(arm, lambda run: min(run["valid"])), of(arm, lambda run: run["valid"][-1]),
+            of(arm, lambda run: run["train_evaluated_at_end"]), of(arm, lambda run: run["test"]),
+        )  # fmt: skip
+        due = [round(value, 1) for of_arm in columns for value in (np.mean(of_arm), np.std(of_arm, ddof=1))]
+        assert line.startswith(arm) and [float(v) for v in line[17:].replace("±", " ").split()] == due
+    assert [float(v) for v in lines[3].split()[1:]] == [
+        round(RECORD["floor"][text], 1) for text in ("valid", "valid", "train", "test")
+    ]
+    one, other = (np.log(of(arm, lambda run: run["test"])) for arm in ("weights 0.5", "none"))
+    nats, error = gain(RUNS, "weights 0.5", "none")
+    assert nats == pytest.approx(other.mean() - one.mean()) and nats > 0
+    assert error**2 == pytest.approx(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other))
 
 
 def test_what_the_chapter_says_of_the_singular_values_holds():

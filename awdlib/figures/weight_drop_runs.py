@@ -1,6 +1,8 @@
 """Pictures of models trained with weight drop: their curves, their singular values, and what they make of masks."""
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -125,3 +127,54 @@ def suspects_figure(curves: Sequence[Sequence[float]], floor: float) -> Any:
         plt.close(figure)
     words = ", ".join(f"{name} {values[-1]:.0f}" for name, values in zip(names, curves, strict=True))
     return describe(figure, f"Validation perplexity by epoch of {len(curves)} runs; at the end {words}; floor {floor}.")
+
+
+def arms_table(runs: Sequence[Mapping[str, Any]], arms: Sequence[str], floor: Mapping[str, float]) -> str:
+    """Perplexities of the arms: mean and standard deviation over their runs, and the floor below.
+
+    Args:
+        runs: as of `arms_figure`, at least two of each arm, with "train_evaluated_at_end" and "test".
+        arms: the rows.
+        floor: the lowest perplexity to be expected in "train", "valid" and "test".
+
+    Example:
+        >>> from awdlib.figures.weight_drop_runs import arms_table
+        >>> runs = [{"arm": "up", "valid": [9, v, 8], "train_evaluated_at_end": 5, "test": 7} for v in (6, 8)]
+        >>> print(arms_table(runs, ["up"], {"train": 4, "valid": 5.5, "test": 6}))
+                             best valid    last valid    last train          test
+        up                    7.0 ± 1.4     8.0 ± 0.0     5.0 ± 0.0     7.0 ± 0.0
+        floor                 5.5           5.5           4.0           6.0
+    """
+    columns = {
+        "best valid": ("valid", lambda run: min(run["valid"])),
+        "last valid": ("valid", lambda run: run["valid"][-1]),
+        "last train": ("train", lambda run: run["train_evaluated_at_end"]),
+        "test": ("test", lambda run: run["test"]),
+    }
+    lines = [f"{'':17}" + "".join(f"{name:>14}" for name in columns)]
+    for arm in arms:
+        of_arm = [run for run in runs if run.get("arm") == arm]
+        found = [[of(run) for run in of_arm] for _, of in columns.values()]
+        lines.append(f"{arm:17}" + "".join(f"{mean(values):8.1f} ±{stdev(values):4.1f}" for values in found))
+    lines.append(f"{'floor':17}" + "".join(f"{floor[text]:8.1f}      " for text, _ in columns.values()).rstrip())
+    return "\n".join(lines)
+
+
+def gain(runs: Sequence[Mapping[str, Any]], arm: str, other: str) -> tuple[float, float]:
+    """By how many nats an arm is better in test than another, mean over their runs, and the standard error of that.
+
+    Args:
+        runs: each with its "arm" and "test"; at least two of either arm.
+        arm: the one.
+        other: the one that it is compared with.
+
+    Example:
+        >>> from awdlib.figures.weight_drop_runs import gain
+        >>> tests = {"up": (20.0, 20.0), "none": (30.0, 30.0)}
+        >>> runs = [{"arm": arm, "test": test} for arm, both in tests.items() for test in both]
+        >>> [round(value, 3) for value in gain(runs, "up", "none")]
+        [0.405, 0.0]
+    """
+    logs = [[math.log(run["test"]) for run in runs if run.get("arm") == name] for name in (arm, other)]
+    one, two = logs
+    return mean(two) - mean(one), math.hypot(*(stdev(values) / len(values) ** 0.5 for values in logs))
