@@ -31,9 +31,11 @@ def test_an_empty_cell_is_told_from_a_wrong_answer():
 @pytest.mark.parametrize(("answer", "hint"), [
     ((70 * 40 * 400, 2800, 10_000), "fresh masks at every step"),
     ((400, 2800, 10_000), "each of the sequences has a mask of its own"),
+    ((40, 2800, 10_000), "each feature of a sequence has a coin of its own"),
     ((70 * 400, 2800, 10_000), "the time steps share a locked mask"),
     ((10_000 * 400, 2800, 10_000), "the entries of the embedded words"),
     ((16_000, 70, 10_000), "each of the sequences has coins of its own"),
+    ((16_000, 40, 10_000), "each of the time steps has coins of its own"),
     ((16_000, 2800 * 400, 10_000), "its features share the coin"),
     ((16_000, 10_000, 10_000), "a coin for each position"),
     ((16_000, 2800, 10_000 * 400), "size 1 in its second dimension"),
@@ -104,7 +106,14 @@ def on(mask):
     return lambda x, t, p, training: x * mask(x, t, p) if training and p else x
 
 
+def seeded(x, tokens, p):
+    torch.manual_seed(0)
+    return coins((1000, x.shape[1]), p).gather(0, tokens)[..., None]
+
+
 @pytest.mark.parametrize(("wrong", "broken"), [
+    (lambda x, t, p, training: x, "drops something in training"),
+    (on(seeded), "a fresh mask for each window"),
     (on(lambda x, t, p: coins(1000, p)[t][..., None]), "separate decisions for different sequences"),
     (on(lambda x, t, p: coins((*x.shape[:2], 1), p)), "one decision for a word of a sequence, wherever it stands"),
     (on(lambda x, t, p: coins(x.shape, p)), "a word is there as a whole or not at all"),
@@ -185,6 +194,35 @@ class Together(Right):
         return torch.zeros(1, 1) if torch.rand(()) < 2 else torch.ones(1, 1)
 
 
+class Biased(Right):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.bias = nn.Parameter(torch.randn(sizes[0]))
+
+    def logits(self, h):
+        return super().logits(h) + self.bias
+
+
+class Tokens(Right):
+    def forward(self, tokens):
+        x = F.embedding(tokens, self.weight)
+        return F.dropout(torch.ones(*tokens.shape, 1), self.p, self.training) * x
+
+
+class PerSequence(Right):
+    def forward(self, tokens):
+        x = F.embedding(tokens, self.weight)
+        coins = F.dropout(torch.ones(len(self.weight), tokens.shape[1]), self.p, self.training)
+        return coins.gather(0, tokens)[..., None] * x
+
+
+class Overwriting(Right):
+    def dropped(self):
+        if self.training:
+            self.weight.data *= self.mask()
+        return self.weight
+
+
 class Untied(Right):
     def logits(self, h):
         return F.linear(h, self.rows)
@@ -210,8 +248,15 @@ class Failing(Right):
         return undefined  # noqa: F821
 
 
-def test_a_right_module_passes():
-    assert check_tied_embedding(Right).kept
+@pytest.mark.parametrize("right", [Right, Biased])
+def test_a_right_module_passes(right):
+    assert check_tied_embedding(right).kept
+
+
+def test_a_drop_for_each_token_is_not_told_that_it_drops_too_few_words():
+    """Its share of tokens is right; no word is gone everywhere, which is the one thing that is wrong."""
+    report = check_per_sequence(on(lambda x, t, p: coins((*x.shape[:2], 1), p)))
+    assert report.broken() == ["one decision for a word of a sequence, wherever it stands"]
 
 
 @pytest.mark.parametrize(("wrong", "broken", "hint"), [
@@ -219,11 +264,14 @@ def test_a_right_module_passes():
     (Columns, "separate decisions for different words", "the vocabulary's size in dimension 0"),
     (Entries, "drops rows, not entries", "size 1 in dimension 1"),
     (Unscaled, "scales what it keeps by 1/(1 - p)", "multiplied by 1, and p is 0.4"),
+    (Tokens, "one decision for a word, wherever it stands", "gone at another"),
+    (PerSequence, "one decision for a word, wherever it stands", "a coin for each row"),
+    (Overwriting, "leaves the matrix as it is", "multiply into a new tensor"),
     (Always, "does nothing in evaluation", "look at `self.training`"),
     (Once, "a fresh mask for each window", "draw in forward"),
     (Keeping, "drops a share of about p (here 0.4)", "of the rows were dropped"),
     (Together, "separate decisions for different words", "all words got the same decisions"),
-    (Untied, "the softmax uses the whole matrix", "no logit but its bias"),
+    (Untied, "the softmax uses the whole matrix", "none dropped and none scaled"),
     (Padding, "every row learns through the input, unless it is dropped", "what does padding_idx do?"),
     (Detached, "every row learns through the input, unless it is dropped", "500 of them get no gradient"),
     (DetachedSoftmax, "every row gets a gradient through the softmax", "the tie is to the parameter"),

@@ -124,7 +124,8 @@ def test_the_panels_are_the_two_distributions_in_bins():
 
 
 def test_the_text_below_the_explorable_holds():
-    """A larger window narrows the upper panel to a line, the lower one soon stops; the toy language's has heaps."""
+    """A larger window narrows the upper panel to a line, the lower one soon stops; the toy language's has two heaps:
+    windows that keep both of the two most frequent words, and those that lose one."""
 
     def spread(corpus, length, batch):
         return surviving_words.tokens_and_decisions(surviving_words.windows()[corpus, length, batch])
@@ -132,9 +133,15 @@ def test_the_text_below_the_explorable_holds():
     for corpus in ("toy", "ptb", "wikitext-2"):
         (small, few), (large, more), (huge, most) = (spread(corpus, *size) for size in ((10, 1), (35, 20), (70, 80)))
         assert huge > 500 * small and more > 3 * few and most < 1.4 * more
-    heaps = np.array(surviving_words.survival_figure("toy", 0.1, 70, 80).data[1].y)
-    peaks = [at for at in range(1, 49) if heaps[at] > 0.1 and heaps[at - 1] < heaps[at] > heaps[at + 1]]
-    assert len(peaks) >= 2
+    for length, batch in ((35, 20), (70, 20), (70, 80)):
+        heaps = np.array(surviving_words.survival_figure("toy", 0.1, length, batch).data[1].y)
+        left, right = [at for at in range(1, 49) if heaps[at] > 0.1 and heaps[at - 1] < heaps[at] > heaps[at + 1]]
+        counts = surviving_words.windows()["toy", length, batch]
+        tokens, top = length * batch, [counts[-1][0] / (length * batch), counts[-2][0] / (length * batch)]
+        assert counts[-1][1] == counts[-2][1] == 1 and tokens == sum(n * types for n, types in counts)
+        both = sum(top) + 0.9 * (1 - sum(top))  # of a window that keeps them, on average
+        for peak, share in ((right, both), (left, both - sum(top) / 2)):
+            assert abs((peak + 0.5) / surviving_words.BINS - share) < 0.03
 
 
 def test_growth_is_drawn_as_it_is_recorded():

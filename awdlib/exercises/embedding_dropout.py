@@ -20,11 +20,13 @@ _HINTS = {
     "entries": {
         SEQ_LEN * BATCH * FEATURES: "those are fresh masks at every step; a locked mask is held over the window",
         FEATURES: "each of the sequences has a mask of its own",
+        BATCH: "each feature of a sequence has a coin of its own: that is what tells entries from words",
         SEQ_LEN * FEATURES: "the time steps share a locked mask, and the sequences do not",
         VOCAB * FEATURES: "the entries of the embedded words, not of the matrix",
     },
     "tokens": {
         SEQ_LEN: "each of the sequences has coins of its own",
+        BATCH: "each of the time steps has coins of its own",
         SEQ_LEN * BATCH * FEATURES: "a token is there as a whole or not at all: its features share the coin",
         VOCAB: "a coin for each position, whichever word stands there",
     },
@@ -183,6 +185,9 @@ def _look_per_sequence(function: Drop, p: float) -> Iterator[Promise]:
     yield Promise("does nothing in evaluation, and at p = 0", same, "look at `training`, and at what is kept at p = 0")
     mask = out / untouched
     kept = mask[..., 0] != 0
+    yield Promise("drops something in training", not kept.all().item(), "it is silently inactive")
+    if kept.all():
+        return
     whole = bool(((mask != 0) == kept[..., None]).all())
     yield Promise("a word is there as a whole or not at all", whole, "the features of a word share its coin")
     scaled = torch.allclose(mask[mask != 0], mask.new_tensor(1 / (1 - p)))
@@ -197,8 +202,10 @@ def _look_per_sequence(function: Drop, p: float) -> Iterator[Promise]:
     differ = not bool((decided == decided[:1]).all())
     yield Promise("separate decisions for different words", differ, "the mask needs a size for the vocabulary, too")
     share = (votes == 0).double().mean().item()
-    near = abs(share - p) < STANDARD_ERRORS * math.sqrt(p * (1 - p) / votes.numel()) or not (apart and differ)
+    near = abs(share - p) < STANDARD_ERRORS * math.sqrt(p * (1 - p) / votes.numel()) or not (one and apart and differ)
     yield Promise(f"drops a share of about p (here {p})", near, f"{share:.0%} of the words were dropped")
+    again = (function(x, tokens, p, True) / x)[..., 0] != 0
+    yield Promise("a fresh mask for each window", not again.equal(kept), "toss the coins anew at each call")
 
 
 Tied = Callable[[int, int, float], nn.Module]  #: called as ``make(vocab_size, embedding_size, p)``
@@ -238,6 +245,10 @@ def _look_tied(make: Tied, p: float) -> Iterator[Promise]:
     weight = module.weight.detach().clone()
     every = torch.arange(vocab).view(vocab // 2, 2)  # each word once, so that each coin is seen
     embedded = module(every).detach().view(vocab, size)
+    yield Promise("leaves the matrix as it is", module.weight.equal(weight), "a row that is overwritten is gone for "
+                  "good: multiply into a new tensor")  # fmt: skip
+    if not module.weight.equal(weight):
+        return
     mask = embedded / weight
     kept = mask != 0
     first = kept[:, :1]
@@ -251,6 +262,7 @@ def _look_tied(make: Tied, p: float) -> Iterator[Promise]:
     factor = mask[kept].median().item()
     yield Promise("scales what it keeps by 1/(1 - p)", math.isclose(factor, 1 / (1 - p), rel_tol=1e-4),
                   f"what is kept is multiplied by {factor:.3g}, and p is {p:g}")  # fmt: skip
+    yield _one_coin_for_a_type(module, vocab)
     again = (module(every).detach().view(vocab, size) != 0)[:, :1]
     yield Promise("a fresh mask for each window", not again.equal(first), "draw in forward, not in the constructor")
     share = 1 - torch.stack([first, again]).double().mean().item()
@@ -259,15 +271,28 @@ def _look_tied(make: Tied, p: float) -> Iterator[Promise]:
     yield from _look_at_the_tie(module, weight, every)
     module.eval()
     evaluated = module(every).detach().view(vocab, size)
-    yield Promise("does nothing in evaluation", torch.allclose(evaluated, weight), "look at `self.training`")
+    yield Promise("does nothing in evaluation", torch.allclose(evaluated, weight), "the matrix itself is read then, "
+                  "neither dropped nor scaled: look at `self.training`")  # fmt: skip
+
+
+def _one_coin_for_a_type(module: Any, vocab: int) -> Promise:
+    """Whether a word that stands at several steps of several sequences is there everywhere or nowhere."""
+    words = torch.arange(vocab).repeat(4).view(-1, 2)
+    words[vocab:] = words[vocab:].flip(1)  # twice in each of the two sequences
+    kept = (module(words).detach() != 0).any(2)
+    there = torch.zeros(vocab).index_add_(0, words.flatten(), kept.flatten().float())
+    return Promise("one decision for a word, wherever it stands", bool(((there == 0) | (there == 4)).all()),
+                   "a word is there at one place of the window and gone at another: toss a coin for each row of the "
+                   "matrix")  # fmt: skip
 
 
 def _look_at_the_tie(module: Any, weight: Tensor, every: Tensor) -> Iterator[Promise]:
     """Whether the softmax uses all of the matrix, and whether gradients reach every row that was kept."""
     h = torch.randn(7, 2, weight.shape[1], dtype=weight.dtype)
-    whole = torch.allclose(module.logits(h).detach(), h @ weight.t(), rtol=1e-4, atol=1e-5)
-    yield Promise("the softmax uses the whole matrix", whole, "a dropped word would get no logit but its bias: give "
-                  "`logits` the matrix itself, not what `forward` made of it")  # fmt: skip
+    compared = (module.logits(h) - module.logits(torch.zeros_like(h))).detach()  # less the bias, if there is one
+    whole = torch.allclose(compared, h @ weight.t(), rtol=1e-4, atol=1e-5)
+    yield Promise("the softmax uses the whole matrix", whole, "`logits` compares h with the rows of the matrix itself, "
+                  "none dropped and none scaled: a dropped one would leave its word no logit but the bias")  # fmt: skip
     never = torch.ones(len(weight), dtype=torch.bool)  # read, kept, and without a gradient every time
     for _ in range(WINDOWS):
         module.zero_grad()
