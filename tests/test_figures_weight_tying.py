@@ -40,6 +40,7 @@ def test_the_saved_part_is_that_of_real_models(embedding, hidden, layers):
 def test_the_marked_vocabularies_are_those_of_the_corpora():
     assert figures.VOCABULARIES["toy"] == len(load_corpus("toy").vocabulary)
     assert figures.VOCABULARIES["PTB"] == ModelConfig().vocab_size
+    assert (figures.VOCABULARIES["WT-2"], figures.VOCABULARIES["WT-103"]) == (33_278, 267_735)  # as published
 
 
 def test_of_the_papers_model_tying_saves_a_seventh_on_penn_treebank_and_more_than_a_quarter_on_wikitext():
