@@ -266,7 +266,8 @@ def bottleneck_figure(record: Mapping[str, Any]) -> Any:
             at, ha, va = {"tied": (-1, "left", "top"), "narrow": (-1, "left", "bottom")}.get(
                 arm, (0, "right", "center")
             )
-            axes.annotate(name if at else name.replace(", ", ",\n"), (kept[at], excess[at]), xytext=(8 if at else -9, 0), textcoords="offset points",
+            label = name if at else name.replace(", ", ",\n")
+            axes.annotate(label, (kept[at], excess[at]), xytext=(8 if at else -9, 0), textcoords="offset points",
                           color=ink, ha=ha, va=va, fontweight="bold")  # fmt: skip
         axes.plot([*fitted], [*fitted.values()], color=MUTED, linestyle="--", marker=".")
         axes.annotate("the softmax alone", (4, fitted[4]), xytext=(9, 4), textcoords="offset points",
