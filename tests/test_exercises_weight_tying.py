@@ -50,6 +50,8 @@ def test_right_counts_may_be_written_otherwise(answer):
     ((TIED, UNTIED, 13_311_200 / TIED), "not of the tied one's"),
     ((TIED, UNTIED, TIED / UNTIED), "that is the part which remains"),
     ((TIED, UNTIED, 0.5), "saved / untied"),
+    ((TIED, UNTIED, 13_311_200), "divide by the untied"),
+    ((TIED, UNTIED, 0.28), "three decimals"),
 ])  # fmt: skip
 def test_wrong_counts_get_a_hint(answer, hint):
     report = check_counts(*answer)
@@ -106,6 +108,9 @@ def reading(tokens, grad_x, h, error, vocab_size):
     (lambda tokens, grad_x, h, error, v: error.t() @ h, "that is the part of writing alone"),
     (lambda *given: one_hot(*given) / 2, "not averaged"),
     (lambda *given: reading(*given) - given[3].t() @ given[2], "the sign of the softmax's part"),
+    (lambda *given: given[3].t() @ given[2] - reading(*given), "the sign of the part of reading"),
+    (lambda tokens, grad_x, h, *rest: one_hot(tokens, h, h, *rest), "grad_x, not h"),
+    (lambda tokens, grad_x, h, *rest: one_hot(tokens, h, grad_x, *rest), "have changed places"),
     (lambda *given: one_hot(*given).t(), "the gradient has the shape of the matrix, (7, 3)"),
     (lambda *given: 3 * one_hot(*given), "error^T h for all rows"),
     (lambda *given: given[0] @ given[1], "it raised RuntimeError"),
@@ -133,6 +138,8 @@ def test_right_projections_may_be_written_otherwise(right):
     (lambda h, m, p, b: (h @ p.t() @ m.t() + b).softmax(-1), "what comes before the softmax"),
     (lambda h, m, p, b: (h @ p.t() @ m.t() + b).log_softmax(-1), "what comes before the softmax"),
     (lambda h, m, p, b: (h @ p.t()).tanh() @ m.t() + b, "no tanh"),
+    (lambda h, m, p, b: (h @ p.t()).relu() @ m.t() + b, "no relu"),
+    (lambda h, m, p, b: h @ p.t() @ m.t() - b, "the bias is added"),
     (lambda h, m, p, b: h @ p.t(), "a number for each word: (11,)"),
     (lambda h, m, p, b: h @ p @ m + b, "it raised RuntimeError"),
     (lambda h, m, p, b: 2 * h @ p.t() @ m.t() + b, "first from H to E"),
@@ -238,6 +245,16 @@ class Wide(Model):
         return h
 
 
+class LogProbabilities(Model):
+    def write(self, h):
+        return super().write(h).log_softmax(-1)
+
+
+class Probabilities(Model):
+    def write(self, h):
+        return super().write(h).softmax(-1)
+
+
 @pytest.mark.parametrize("right", [Model, OtherWay, Functional])
 def test_tied_models_pass(right):
     assert check_tied(right).kept
@@ -257,6 +274,8 @@ BOTH = "its gradient has a part from reading and one from writing"
     (Frozen, [FELT, BOTH], "what writes is something else"),
     (Lost, ["so it is in a fresh model that loads its state"], "Missing key"),
     (Wide, ["it returns logits"], "return a tensor of logits"),
+    (LogProbabilities, ["it returns logits"], "leave the softmax to the loss"),
+    (Probabilities, ["it returns logits"], "leave the softmax to the loss"),
     (lambda v, e, h: nn.Embedding(v, e)(torch.tensor([v])), ["it reads a window"], "it raised IndexError"),
 ])  # fmt: skip
 def test_broken_ties_are_found(wrong, broken, hint):

@@ -40,6 +40,7 @@ def test_the_saved_part_is_that_of_real_models(embedding, hidden, layers):
 def test_the_marked_vocabularies_are_those_of_the_corpora():
     assert figures.VOCABULARIES["toy"] == len(load_corpus("toy").vocabulary)
     assert figures.VOCABULARIES["PTB"] == ModelConfig().vocab_size
+    assert (figures.VOCABULARIES["WT-2"], figures.VOCABULARIES["WT-103"]) == (33_278, 267_735)  # as published
 
 
 def test_of_the_papers_model_tying_saves_a_seventh_on_penn_treebank_and_more_than_a_quarter_on_wikitext():
@@ -105,3 +106,27 @@ def test_the_curves_are_the_means_of_the_seeds():
             assert len(tests) == len(RECORD["seeds"])
     dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
     assert [*dashed[0].get_xdata()] == RECORD["columns"]
+
+
+def test_what_the_map_is_looked_at_for_is_there():
+    """In the tied matrix rare words join their groups; untied, where words are read, they stay far more mixed."""
+    last = len(RECORD["moments"])
+    tied, reads, writes = (
+        _percent(figures.word_map_figure(matrix, last, "less than 10 times").layout.meta["alt"])
+        for matrix in figures.MATRICES
+    )
+    assert min(tied, writes) > 0.7 and reads < 0.5
+
+
+def test_arms_and_the_softmax_alone_are_told_apart():
+    (axes,) = figures.bottleneck_figure(RECORD).axes
+    dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
+    inks = [ink for ink, _, _ in figures.ARMS.values()]
+    assert len({*inks, dashed.get_color()}) == len(inks) + 1
+    floor = math.log(RECORD["floor"]["test"])
+    spreads = dict(zip(figures.ARMS, axes.containers, strict=True))
+    tests = [math.log(run["arms"]["tied"]["test"]) - floor for run in RECORD["runs"] if run.get("size") == 32]
+    low, high = spreads["tied"].lines[2][0].get_segments()[1][:, 1]
+    assert (high - low) / 2 == pytest.approx(statistics.stdev(tests))
+    fitted = [run["divergence"] for run in RECORD["runs"] if run["part"] == "softmax"]
+    assert [*dashed.get_ydata()] == fitted

@@ -126,6 +126,27 @@ def test_what_the_chapter_says_of_the_arms_holds():
         assert min(excess(arm, 8)) > 20 * FITTED[8]["divergence"], "twenty times as far away"
     assert 0.02 < FITTED[8]["divergence"] < 0.03 and FITTED[16]["divergence"] < 0.01 < FITTED[8]["divergence"]
     assert max(excess("tied", 96)) < min(excess("wide", 32))
+    (tied,), (wide,) = ({*arm_values(RECORD["runs"], *arm, "parameters")} for arm in (("tied", 96), ("wide", 32)))
+    assert 1 < wide / tied < 1.06, "slightly fewer parameters"
+    assert np.mean(excess("wide", 8)) - np.mean(excess("wide", 32)) < 0.05, "hardly minds 8 features"
+    assert {arm for run in MODELS if run["size"] == 8 for arm in run["arms"]} == {*ARMS}
+    for size, arms in {32: {"tied", "narrow", "wide"}, 96: {"tied", "narrow"}}.items():
+        assert {arm for run in MODELS if run["size"] == size for arm in run["arms"]} == arms
+
+
+def test_at_high_temperature_the_best_output_is_the_mean_of_the_vectors_to_come():
+    """Whatever words may come: beside their mean vector, every other output has a higher expected divergence."""
+    torch.manual_seed(3)
+    matrix = torch.randn(20, 4, dtype=torch.float64)
+    p = torch.rand(20, dtype=torch.float64).softmax(0)
+
+    def loss(h, tau=1e3):
+        wanted, given = (matrix @ matrix.t() / tau).log_softmax(0), (matrix @ h / tau).log_softmax(0)
+        return (p * (wanted.exp() * (wanted - given[:, None])).sum(0)).sum() * tau**2
+
+    mean = p @ matrix
+    assert all(loss(mean) < loss(mean + 0.1 * torch.randn_like(mean)) for _ in range(50))
+    assert loss(mean) > 0.1, "it stays above zero"
 
 
 def test_who_leaves_the_plateau_before_the_rate_falls_ends_lower():

@@ -61,8 +61,10 @@ def check_counts(tied: int, untied: int, saved: float) -> Report:
         100 * matrix / two: "that is in per cent: give a part of 1",
         matrix / one: "as a part of the untied model's parameters, not of the tied one's",
         one / two: "that is the part which remains",
+        matrix: "that is how many are saved: divide by the untied model's parameters",
     }
-    hint = next((text for value, text in parts.items() if math.isclose(saved, value, rel_tol=2e-3)), "saved / untied")
+    near = "give the quotient itself, or three decimals" if abs(saved - matrix / two) < 0.005 else "saved / untied"
+    hint = next((text for value, text in parts.items() if math.isclose(saved, value, rel_tol=2e-3)), near)
     counted = "layers, matrices of vocabulary times embedding, and a bias for each word"
     return Report((
         Promise("parameters of the tied model", tied == one, hints["tied"].get(tied, counted)),
@@ -129,6 +131,9 @@ def _gradient_hint(given: Tensor, tokens: Tensor, grad_x: Tensor, h: Tensor, err
         (lost, "a word read more than once has one contribution from each time: `g[tokens] += …` keeps only one"),
         (put, "the rows of the words that were read have both parts: add, do not overwrite"),
         (both - 2 * writing, "the sign of the softmax's part: error is the gradient at the logits already"),
+        (2 * writing - both, "the sign of the part of reading: grad_x is a gradient already"),
+        (writing.index_add(0, tokens, h), "what arrives at the words that were read is grad_x, not h"),
+        (_gradient(tokens, h, grad_x, error), "grad_x and h have changed places: the softmax multiplies h"),
     ]
     if given.shape != both.shape:
         return f"the gradient has the shape of the matrix, {tuple(both.shape)}; yours has {tuple(given.shape)}"
@@ -182,6 +187,8 @@ def _projected_hint(given: Tensor, due: Tensor, h: Tensor, embedding: Tensor, pr
         (due.softmax(-1), "logits are asked for: what comes before the softmax"),
         (due.log_softmax(-1), "logits are asked for: what comes before the softmax"),
         (F.linear((h @ projection.t()).tanh(), embedding, bias), "the projection is linear: no tanh"),
+        (F.linear((h @ projection.t()).relu(), embedding, bias), "the projection is linear: no relu"),
+        (due - 2 * bias, "the bias is added"),
     ]
     return next(
         (text for wrong, text in known if torch.allclose(given, wrong, rtol=1e-4, atol=1e-5)),

@@ -21,7 +21,6 @@ from awdlib.figures.style import (
     ORANGE,
     PINK,
     SKY,
-    colour,
     describe,
     use_style,
 )  # fmt: skip
@@ -40,7 +39,7 @@ KINDS = {
 MATRICES = {"tied both": "tied", "narrow input": "untied, reads", "narrow output": "untied, writes"}
 """Matrices of the record, and what they are called."""
 ARMS = {"tied": (BLUE, "o", "tied"), "narrow": (ORANGE, "s", "own matrix"),
-        "projected": (GREEN, "^", "tied, projected"), "wide": (PINK, "D", "own, wide")}  # fmt: skip
+        "projected": (GOLD, "^", "tied, projected"), "wide": (PINK, "D", "own, wide")}  # fmt: skip
 """Arms of the experiment: colour, matplotlib's marker, and the name beside the line."""
 
 
@@ -257,7 +256,7 @@ def bottleneck_figure(record: Mapping[str, Any]) -> Any:
     runs, sizes = record["runs"], record["sizes"]
     fitted = {run["columns"]: run["divergence"] for run in runs if run["part"] == "softmax"}
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.4, 4.4))
+        figure, axes = plt.subplots(figsize=(5.4, 4.4))
         for arm, (ink, mark, name) in ARMS.items():
             found = {size: np.log(arm_values(runs, arm, size, "test")) for size in sizes}
             kept = [size for size in sizes if len(found[size])]
@@ -267,11 +266,12 @@ def bottleneck_figure(record: Mapping[str, Any]) -> Any:
             at, ha, va = {"tied": (-1, "left", "top"), "narrow": (-1, "left", "bottom")}.get(
                 arm, (0, "right", "center")
             )
-            axes.annotate(name, (kept[at], excess[at]), xytext=(8 if at else -9, 0), textcoords="offset points",
+            label = name if at else name.replace(", ", ",\n")
+            axes.annotate(label, (kept[at], excess[at]), xytext=(8 if at else -9, 0), textcoords="offset points",
                           color=ink, ha=ha, va=va, fontweight="bold")  # fmt: skip
-        axes.plot([*fitted], [*fitted.values()], color=colour("floor"), linestyle="--", marker=".")
+        axes.plot([*fitted], [*fitted.values()], color=MUTED, linestyle="--", marker=".")
         axes.annotate("the softmax alone", (4, fitted[4]), xytext=(9, 4), textcoords="offset points",
-                      color=colour("floor"), fontweight="bold")  # fmt: skip
+                      color=MUTED, fontweight="bold")  # fmt: skip
         axes.set_xscale("log", base=2)
         ticks = sorted({*fitted, *sizes})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -307,7 +307,7 @@ def arm_curves_figure(record: Mapping[str, Any], size: int) -> Any:
         if (found := arm_values(record["runs"], arm, size, "valid"))
     }
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.4, 5.0))
+        figure, axes = plt.subplots(figsize=(5.4, 4.6))
         draw_arms(axes, arms, record["floor"]["valid"])
         plt.close(figure)
     return describe(figure, f"Validation perplexity by epoch at E = {size}: {', '.join(arms)}, a line a run.")
