@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from awdlib.dropout import locked_dropout, ordinary_dropout
 from awdlib.exercises import activation_regularization as exercises
-from awdlib.exercises.activation_objective import check_objective
+from awdlib.exercises.activation_objective import check_whole_loss
 from awdlib.exercises.activation_regularization import (
     check_charges,
     check_dropped_steps,
@@ -28,13 +28,13 @@ def test_the_printed_solutions_pass():
     assert check_charges(given[1]["ar"], given[1]["tar"]).kept
     assert check_gradient(given[2]["gradient"]).kept
     assert check_dropped_steps(given[3]["dropped_steps"]).kept
-    assert check_objective(given[4]["objective"]).kept
+    assert check_whole_loss(given[4]["objective"]).kept
 
 
 def test_an_empty_cell_is_told_from_a_wrong_answer():
     def empty(*_): ...
 
-    for report in (check_charges(30, ...), check_gradient(empty), check_dropped_steps(empty), check_objective(empty)):
+    for report in (check_charges(30, ...), check_gradient(empty), check_dropped_steps(empty), check_whole_loss(empty)):
         assert not report.kept and "your turn" in repr(report)
 
 
@@ -218,7 +218,7 @@ def objective(logits, targets, raw, dropped, alpha, beta, training, wrong=""):
     ("number", "runs to the end", "a tensor of one number"),
 ])  # fmt: skip
 def test_wrong_objectives_are_rejected_for_what_is_wrong(wrong, broken, hint):
-    report = check_objective(lambda *given: objective(*given, wrong=wrong))
+    report = check_whole_loss(lambda *given: objective(*given, wrong=wrong))
     assert broken in report.broken() and hint in repr(report), report
 
 
@@ -231,8 +231,8 @@ def test_right_objectives_in_other_words_pass():
             loss = loss + beta * F.mse_loss(raw[1:], raw[:-1])
         return loss.reshape(1)
 
-    assert check_objective(other).kept, check_objective(other)
-    assert check_objective(objective).kept
+    assert check_whole_loss(other).kept, check_whole_loss(other)
+    assert check_whole_loss(objective).kept
 
 
 def test_the_chapters_broken_objective_is_rejected_for_its_four_bugs():
@@ -240,8 +240,8 @@ def test_the_chapters_broken_objective_is_rejected_for_its_four_bugs():
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     (cell,) = [text for text in cells if "def objective" in text]
     space = {"torch": torch}
-    exec(cell.partition("\n\n\ncheck_objective")[0], space)
-    report = check_objective(space["objective"])
+    exec(cell.partition("\n\n\ncheck_whole_loss")[0], space)
+    report = check_whole_loss(space["objective"])
     assert {
         "cross entropy alone in evaluation",
         "AR: α times the mean square of the dropped output",

@@ -13,7 +13,7 @@ from awdlib.exercises.answers import YOUR_TURN, is_empty
 Objective = Callable[..., Tensor]  #: ``function(logits, targets, raw, dropped, alpha, beta, training)``
 
 
-def check_objective(function: Objective) -> Report:
+def check_whole_loss(function: Objective) -> Report:
     """Exercise 4: a whole loss, ``function(logits, targets, raw, dropped, alpha, beta, training)``.
 
     It is the mean cross entropy, to which training adds AR on the dropped and TAR on the raw output.
@@ -26,10 +26,10 @@ def check_objective(function: Objective) -> Report:
         A loss that forgets its penalties:
 
         >>> from torch.nn.functional import cross_entropy
-        >>> from awdlib.exercises.activation_objective import check_objective
+        >>> from awdlib.exercises.activation_objective import check_whole_loss
         >>> def bare(logits, targets, raw, dropped, alpha, beta, training):
         ...     return cross_entropy(logits.flatten(0, 1), targets.flatten())
-        >>> check_objective(bare).broken()[:2]
+        >>> check_whole_loss(bare).broken()[:2]
         ['AR: α times the mean square of the dropped output', "AR's gradient reaches the dropped output, and no other"]
     """
     generator = torch.Generator().manual_seed(6)
