@@ -37,7 +37,7 @@ ARMS = {
     "TAR": (0.0, BETA),
     "both": (ALPHA, BETA),
 }
-SEEDS = {"moderate": (2, 3, 4), "plain": (2, 3, 4)}
+SEEDS = {"moderate": (2, 3, 4, 5, 6), "plain": (2, 3, 4)}
 NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
 PIECE = 64  # words of which one spectrum is taken
 LAGS = 20  # steps up to which correlations are taken
@@ -154,7 +154,7 @@ def plan(epochs: dict[str, int]) -> dict[str, Any]:
 def main() -> int:
     """Run every setting, arm and seed that the record does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=36)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--plain-epochs", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--out", type=Path, default=OUT)
