@@ -2,11 +2,10 @@
 
     python book/experiments/activation_regularization.py      writes data/runs/activation-regularization.json
 
-Two settings: "moderate", the toy preset's dropouts and a learning rate that falls at the end, and "plain", no dropout
-at all. In each only the weights of the two penalties differ between the arms. They are the paper's, alpha 2 and beta 1,
-and were not chosen here; the seeds are others than that of ``activation_penalties.py``. Of each run the weights of the
-best validation epoch are kept, and looked at on the validation text in evaluation mode. One thread; finished runs are
-kept and skipped.
+Two settings: "moderate", the toy preset's dropouts and a learning rate that falls at the end, and "plain", no dropout at all. In each only the weights of the
+two penalties differ between the arms. They are the paper's, alpha 2 and beta 1, and were not chosen here; the seeds
+are others than that of ``activation_penalties.py``. Of each run the weights of the best validation epoch are kept, and
+looked at on the validation text in evaluation mode. One thread; finished runs are kept and skipped.
 """
 
 import argparse
