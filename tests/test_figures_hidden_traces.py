@@ -116,9 +116,9 @@ def test_the_spectrum_draws_means_over_seeds_and_ratios_to_no_penalty():
 
 
 def test_states_and_curves_draw_what_the_record_holds():
-    left, right = states_figure(record()).axes
-    assert [line.get_xdata().tolist() for line in left.lines] == [pytest.approx([-2 / 3, 0, 2 / 3])] * 4
-    assert right.lines[1].get_ydata() == pytest.approx([0.215, 0.0])
+    above, below = states_figure(record()).axes
+    assert [line.get_xdata().tolist() for line in above.lines] == [pytest.approx([-2 / 3, 0, 2 / 3])] * 4
+    assert below.lines[1].get_ydata() == pytest.approx([0.215, 0.0])
     for axes in learning_figure(record()).axes:
         assert len(axes.lines) == 9 and axes.lines[0].get_ydata() == pytest.approx([61.1, 31.1])
 
