@@ -144,7 +144,6 @@ def _gradient_hint(given: Tensor, h: Tensor, mask: Tensor, alpha: float, beta: f
         (both * h.shape[1], everywhere),
         (both * h.shape[2], everywhere),
         (both * h.shape[1] * h.shape[2], everywhere),
-        (both * len(h), everywhere),
         (unweighted, "where are the weights α and β?"),
         (_gradient(h, mask, 1.0, 0.0) + _gradient(h, mask, 0.0, 1.0), "where are the weights α and β?"),
         (ar + across, "those are steps between sequences: time is dimension 0"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from awdlib import _require as require
 from awdlib.figures.activation_penalties import experiment, trained
 from awdlib.figures.comparison import draw_arms
-from awdlib.figures.style import BLUE, DIVERGING, GREEN, MUTED, ORANGE, PINK, colormap, describe, label_end, use_style
+from awdlib.figures.style import BLUE, DIVERGING, GREEN, MUTED, ORANGE, PINK, colormap, describe, label_ends, use_style
 
 BATCH, RATE = 20, 20.0  #: sequences side by side, and learning rate, of the recorded trainings
 INKS = {"none": MUTED, "AR": BLUE, "TAR": ORANGE, "both": GREEN}  #: of the arms
@@ -268,6 +268,10 @@ def spectrum_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any
             xticks=[2 * record["piece"] / period for period in PERIODS], xticklabels=PERIODS, xlabel="period, in words"
         )
         grid[1, 0].set_yticks([0.2, 0.3, 0.5, 1])
+        base = power["none"].mean(0)
+        ends = [(values.mean(0)[-1], arm, INKS[arm]) for arm, values in power.items()]
+        label_ends(grid[0, 1], len(base) - 1, ends, 1.35)
+        label_ends(grid[1, 1], len(base) - 1, [(end / base[-1], arm, ink) for end, arm, ink in ends[1:]])
         for axes in grid[1]:
             axes.axhline(1, color=MUTED, linewidth=1)
         plt.close(figure)
@@ -290,7 +294,6 @@ def _spectrum(row: Sequence[Any], values: np.ndarray, arm: str) -> None:
     frequencies = np.arange(1, len(mean))
     row[1].fill_between(frequencies, low[1:], high[1:], color=ink, alpha=0.15, linewidth=0)
     row[1].plot(frequencies, mean[1:], color=ink, linestyle=DASHES[arm])
-    label_end(row[1], frequencies[-1], mean[-1], arm, ink)
 
 
 def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
@@ -320,11 +323,17 @@ def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
             above.plot(centres, shares, color=ink, linestyle=DASHES[arm], label=arm)
             correlation = by_seed(record, setting, arm, "correlation").mean(0)
             below.plot(range(1, len(correlation)), correlation[1:], color=ink, linestyle=DASHES[arm])
-        above.set(xlabel="activation", ylabel="share of all activations", yscale="log", ylim=(1e-4, 0.6))
+        above.set(
+            xlabel="activation",
+            ylabel="share of all activations",
+            yscale="log",
+            ylim=(1e-4, 0.6),
+            xticks=[-1, -0.5, 0, 0.5, 1],
+        )
         above.yaxis.set_major_formatter("{x:g}")
         above.legend(loc="lower center", handlelength=2.4)
         below.axhline(0, color=MUTED, linewidth=0.8)
-        below.set(xlabel="words apart", ylabel="correlation of a unit with itself")
+        below.set(xlabel="words apart", ylabel="correlation of a unit with itself", xticks=[1, 5, 10, 15, 20])
         plt.close(figure)
     return figure
 
