@@ -323,13 +323,8 @@ def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
             above.plot(centres, shares, color=ink, linestyle=DASHES[arm], label=arm)
             correlation = by_seed(record, setting, arm, "correlation").mean(0)
             below.plot(range(1, len(correlation)), correlation[1:], color=ink, linestyle=DASHES[arm])
-        above.set(
-            xlabel="activation",
-            ylabel="share of all activations",
-            yscale="log",
-            ylim=(1e-4, 0.6),
-            xticks=[-1, -0.5, 0, 0.5, 1],
-        )
+        above.set(xlabel="activation", ylabel="share of all activations", yscale="log", ylim=(1e-4, 0.6))
+        above.set_xticks([-1, -0.5, 0, 0.5, 1])
         above.yaxis.set_major_formatter("{x:g}")
         above.legend(loc="lower center", handlelength=2.4)
         below.axhline(0, color=MUTED, linewidth=0.8)
