@@ -70,7 +70,7 @@ def pull(seq_len: int, alpha: float, beta: float) -> Tensor:
         (seq_len,), alpha + beta (2 - 2 cos(pi k / T)) T / (T - 1) of frequency k.
 
     Raises:
-        ValueError: there are fewer than two steps.
+        ValueError: there are fewer than two steps, or a weight is negative or not finite.
 
     Example:
         AR pulls at all alike, TAR not at all at what stays the same:
@@ -82,6 +82,7 @@ def pull(seq_len: int, alpha: float, beta: float) -> Tensor:
         [0.0, 1.5, 4.5]
     """
     require.whole_number("seq_len", seq_len, 2)
+    alpha, beta = require.number("alpha", alpha, "[0, inf)"), require.number("beta", beta, "[0, inf)")
     frequency = math.pi / seq_len * torch.arange(seq_len, dtype=torch.float64)
     return alpha + beta * (2 - 2 * frequency.cos()) * seq_len / (seq_len - 1)
 
@@ -111,7 +112,7 @@ def pulled(trace: Tensor, alpha: float, beta: float, updates: int) -> Tensor:
     basis = cosine_basis(seq_len)
     step = 2 * RATE / (seq_len * BATCH * features)
     gain = (1 - step * pull(seq_len, alpha, beta)) ** updates
-    return basis.t() @ (gain[:, None] * (basis @ trace))
+    return basis.t() @ (gain[:, None] * (basis @ trace.double()))
 
 
 @cache
