@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from awdlib.dropout import locked_dropout, ordinary_dropout
 from awdlib.exercises import activation_regularization as exercises
-from awdlib.exercises.activation_objective import check_objective
+from awdlib.exercises.activation_objective import check_whole_loss
 from awdlib.exercises.activation_regularization import (
     check_charges,
     check_dropped_steps,
@@ -28,13 +28,13 @@ def test_the_printed_solutions_pass():
     assert check_charges(given[1]["ar"], given[1]["tar"]).kept
     assert check_gradient(given[2]["gradient"]).kept
     assert check_dropped_steps(given[3]["dropped_steps"]).kept
-    assert check_objective(given[4]["objective"]).kept
+    assert check_whole_loss(given[4]["objective"]).kept
 
 
 def test_an_empty_cell_is_told_from_a_wrong_answer():
     def empty(*_): ...
 
-    for report in (check_charges(30, ...), check_gradient(empty), check_dropped_steps(empty), check_objective(empty)):
+    for report in (check_charges(30, ...), check_gradient(empty), check_dropped_steps(empty), check_whole_loss(empty)):
         assert not report.kept and "your turn" in repr(report)
 
 
@@ -45,7 +45,10 @@ def test_an_empty_cell_is_told_from_a_wrong_answer():
     ((120, 25 / 3), "that is the sum"),
     ((15.49, 25 / 3), "that is the norm of the paper's formula"),
     ((7.746, 25 / 3), "no root"),
+    ((60, 25 / 3), "twice what is due"),
     ((31, 25 / 3), "which output, which elements"),
+    ((30, 50 / 3), "β is TAR's weight"),
+    ((30, 25 / 6), "half of what is due"),
     ((30, 100 / 3), "TAR looks at the raw output"),
     ((30, 6.25), "three steps between them"),
     ((30, 25), "that is the sum"),
@@ -60,7 +63,9 @@ def test_wrong_charges_get_a_hint(answer, hint):
     assert len(report.broken()) == 1 and hint in repr(report)
 
 
-@pytest.mark.parametrize("number", [float, np.float32, lambda x: round(x, 2), np.float64])
+@pytest.mark.parametrize("number", [
+    float, np.float32, lambda x: round(x, 1), np.float64, torch.tensor, lambda x: torch.tensor([x]),
+])  # fmt: skip
 def test_right_charges_of_any_kind_pass(number):
     assert check_charges(number(30), number(25 / 3)).kept
 
@@ -115,6 +120,24 @@ def test_wrong_gradients_get_a_hint(wrong, hint):
         assert not both.kept and hint in both.hint, "the case with all parts names the mistake"
 
 
+@pytest.mark.parametrize(("wrong", "hint", "case"), [
+    (lambda *g: 3 * gradient(*g), "all elements", "both"),
+    (lambda *g: 4 * gradient(*g), "all elements", "both"),
+    (lambda *g: 12 * gradient(*g), "all elements", "both"),
+    (lambda raw, mask, *_: gradient(raw, mask, 1.0, 1.0), "where are the weights", "both"),
+    (lambda *g: gradient(*g) if len(g[0]) > 1 else 0 * g[0], "AR is missing", "a window of one step"),
+    (lambda raw, mask, a, b: gradient(raw, mask, a, 0.0)
+     + gradient(raw.transpose(0, 1), mask.transpose(0, 1), 0.0, b).transpose(0, 1), "between sequences", "both"),
+    (lambda raw, mask, a, b: torch.cat([gradient(raw, mask, a, 0.0)[:1], gradient(raw, mask, a, b)[1:-1],
+                                        gradient(raw, mask, a, 0.0)[-1:]])[: len(raw)], "a neighbour too", "both"),
+    (lambda raw, mask, a, b: 2 * gradient(raw, mask, a, b, "behind") - gradient(raw, mask, a, b),
+     "mind the signs", "both"),
+])  # fmt: skip
+def test_more_wrong_gradients_get_a_true_hint(wrong, hint, case):
+    (found,) = [promise for promise in check_gradient(wrong).promises if promise.text == case]
+    assert not found.kept and hint in found.hint, found
+
+
 def by_autograd(raw, mask, alpha, beta):
     raw = raw.clone().requires_grad_()
     loss = alpha * (raw * mask).square().mean()
@@ -152,6 +175,12 @@ def parts(raw):
     (lambda s, z, raw, p, locked: s / (1 - p) if locked else z / (1 - p), "the cross term stays"),
     (lambda s, z, raw, p, locked: s / (1 - p) if locked else s + p * z, "the variance of a mask is p/(1 - p)"),
     (lambda s, z, raw, p, locked: (s + (0 if locked else p * z)) / (1 - p), "without a factor"),
+    (lambda s, z, raw, p, locked: s / (1 - p) if locked else s + 2 * p / (1 - p) * z, "adds its variance once"),
+    (lambda s, z, raw, p, locked: s / (1 - p) if locked else s + p * (1 - p) * z, "the variance of the coin"),
+    (lambda s, z, raw, p, locked: s / p if locked else s + (1 - p) / p * z, "p is the probability to be dropped"),
+    (lambda s, z, raw, p, locked: (s / (1 - p) if locked else s + p / (1 - p) * z) * 7, "the sum over the steps"),
+    (lambda s, z, raw, p, locked: (1 - p) * (s if locked else z - (1 - p) * (z - s)), "what is kept is scaled up"),
+    (lambda s, z, raw, p, locked: math.nan, "nan is no expectation"),
     (lambda s, z, raw, p, locked: 7.0, "write the step as"),
     (lambda s, z, raw, p, locked: undefined, "it raised NameError"),  # noqa: F821
 ])  # fmt: skip
@@ -218,8 +247,36 @@ def objective(logits, targets, raw, dropped, alpha, beta, training, wrong=""):
     ("number", "runs to the end", "a tensor of one number"),
 ])  # fmt: skip
 def test_wrong_objectives_are_rejected_for_what_is_wrong(wrong, broken, hint):
-    report = check_objective(lambda *given: objective(*given, wrong=wrong))
+    report = check_whole_loss(lambda *given: objective(*given, wrong=wrong))
     assert broken in report.broken() and hint in repr(report), report
+
+
+TAR = "TAR: β times the mean square of the steps in time of the raw output"
+AR = "AR: α times the mean square of the dropped output"
+
+
+@pytest.mark.parametrize(("wrong", "broken", "hint"), [
+    (lambda *g: objective(*g[:4], -g[4], -g[5], g[6]), AR, "is added to the loss"),
+    (lambda *g: objective(*g[:4], g[4], -g[5], g[6]), TAR, "is added to the loss"),
+    (lambda *g: objective(*g[:4], g[4] ** 2, g[5], g[6]), AR, "multiply by α once"),
+    (lambda *g: objective(*g[:4], g[4], g[5] ** 2, g[6]), TAR, "multiply by β once"),
+    (lambda *g: objective(*g[:4], g[5], g[4], g[6]), AR, "that is a charge on steps"),
+    (lambda *g: objective(*g[:4], g[5], g[4], g[6]), TAR, "that is the size"),
+    (lambda *g: objective(*g[:4], 2.0, 1.0, g[6]), "cross entropy alone with both weights 0", "nothing of weight 0"),
+    (lambda *g: objective(*g[:4], *((0.0, 0.0) if len(g[2]) < 2 else g[4:6]), g[6]),
+     "a window of one step has its AR", "AR needs no steps"),
+])  # fmt: skip
+def test_more_wrong_objectives_get_a_true_hint(wrong, broken, hint):
+    (found,) = [promise for promise in check_whole_loss(wrong).promises if promise.text == broken]
+    assert not found.kept and hint in found.hint, found
+
+
+def test_a_mistake_is_not_blamed_on_what_is_right():
+    ring = check_whole_loss(lambda *g: objective(*g[:5], 0.0, g[6])
+                            + (g[5] * (g[2].roll(-1, 0) - g[2]).square().mean() if g[6] else 0))  # fmt: skip
+    assert "which dimension" not in repr(ring) and repr(ring).count("the window is no ring") == 2
+    entropy = check_whole_loss(lambda *g: objective(*g, wrong="entropy"))
+    assert entropy.broken() == ["cross entropy alone with both weights 0"]
 
 
 def test_right_objectives_in_other_words_pass():
@@ -231,8 +288,8 @@ def test_right_objectives_in_other_words_pass():
             loss = loss + beta * F.mse_loss(raw[1:], raw[:-1])
         return loss.reshape(1)
 
-    assert check_objective(other).kept, check_objective(other)
-    assert check_objective(objective).kept
+    assert check_whole_loss(other).kept, check_whole_loss(other)
+    assert check_whole_loss(objective).kept
 
 
 def test_the_chapters_broken_objective_is_rejected_for_its_four_bugs():
@@ -240,8 +297,8 @@ def test_the_chapters_broken_objective_is_rejected_for_its_four_bugs():
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     (cell,) = [text for text in cells if "def objective" in text]
     space = {"torch": torch}
-    exec(cell.partition("\n\n\ncheck_objective")[0], space)
-    report = check_objective(space["objective"])
+    exec(cell.partition("\n\n\ncheck_whole_loss")[0], space)
+    report = check_whole_loss(space["objective"])
     assert {
         "cross entropy alone in evaluation",
         "AR: α times the mean square of the dropped output",

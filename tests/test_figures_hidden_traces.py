@@ -57,6 +57,7 @@ def test_what_is_left_after_updates_is_what_gradient_descent_leaves():
         loss = activation_regularization(h, 0.5) + temporal_activation_regularization(h, 1.0)
         h = (h - RATE * torch.autograd.grad(loss, h)[0]).detach()
     torch.testing.assert_close(pulled(trace, 0.5, 1.0, 30), h[:, 0])
+    torch.testing.assert_close(pulled(trace.float(), 0.5, 1.0, 30), h[:, 0], atol=1e-5, rtol=1e-5)
 
 
 def test_the_explorable_shows_the_recorded_trace_before_and_after():
@@ -113,12 +114,15 @@ def test_the_spectrum_draws_means_over_seeds_and_ratios_to_no_penalty():
     marks = [line for line in left.lines if line.get_marker() == "_"]
     assert [mark.get_ydata()[0] for mark in marks] == pytest.approx([2.15 / 1.15, 3.15 / 1.15, 4.15 / 1.15])
     assert "AR: power 8.6 of the constant part" in figure.get_label()
+    heights = [{text.get_text(): text.xy[1] for text in axes.texts} for axes in (above, below)]
+    assert heights[0]["none"] == pytest.approx(1.15) and heights[1]["AR"] == pytest.approx(2.15 / 1.15)
+    assert {*heights[0]} - {*heights[1]} == {"none"}
 
 
 def test_states_and_curves_draw_what_the_record_holds():
-    left, right = states_figure(record()).axes
-    assert [line.get_xdata().tolist() for line in left.lines] == [pytest.approx([-2 / 3, 0, 2 / 3])] * 4
-    assert right.lines[1].get_ydata() == pytest.approx([0.215, 0.0])
+    above, below = states_figure(record()).axes
+    assert [line.get_xdata().tolist() for line in above.lines] == [pytest.approx([-2 / 3, 0, 2 / 3])] * 4
+    assert below.lines[1].get_ydata() == pytest.approx([0.215, 0.0])
     for axes in learning_figure(record()).axes:
         assert len(axes.lines) == 9 and axes.lines[0].get_ydata() == pytest.approx([61.1, 31.1])
 
@@ -137,3 +141,6 @@ def test_bad_arguments_are_refused():
         pull(1, 1.0, 1.0)
     with pytest.raises(ValueError, match="seq_len"):
         cosine_basis(0)
+    for weights in ((None, 1.0), (1.0, math.nan), (-1.0, 1.0)):
+        with pytest.raises(ValueError, match="alpha is|beta is"):
+            pulled(torch.ones(4, 2), *weights, 3)

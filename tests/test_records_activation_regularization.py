@@ -84,3 +84,33 @@ def test_the_chapters_words_on_the_experiment_hold():
     pairs = {(run["alpha"], run["beta"]): run["test_perplexity"] for run in read("activation-penalties")["runs"]}
     assert pairs[2.0, 0.0] < pairs[0.0, 0.0]
     assert read("activation-penalties")["training"]["epochs"] > RECORD["training"]["moderate"]["epochs"]
+
+
+def test_what_the_pictures_descriptions_say_of_the_record_holds():
+    """The alternative texts of the spectrum and of the states, which no cell asserts in full."""
+    power = {arm: by_seed(RECORD, "moderate", arm, "power").mean(0) for arm in RECORD["arms"]}
+    ratio = {arm: power[arm] / power["none"] for arm in ("AR", "TAR", "both")}
+    slow, quick = slice(1, 3), slice(-8, None)
+    assert 0.75 < ratio["TAR"][slow].mean() < 1 < ratio["TAR"][0] and 0.25 < ratio["TAR"][quick].mean() < 0.4
+    assert ratio["AR"].max() < 0.5 and ratio["AR"][1:9].mean() < min(ratio["AR"][9:].mean(), ratio["AR"][quick].mean())
+    assert (ratio["both"][1:] <= ratio["AR"][1:]).all() and (ratio["both"][1:] < ratio["TAR"][1:]).all()
+    near = {arm: by_seed(RECORD, "moderate", arm, "correlation").mean(0)[1:] for arm in RECORD["arms"]}
+    for arm in ("none", "both"):
+        assert (near["AR"] < near[arm]).all() and (near[arm] < near["TAR"]).all()
+    ends = {arm: by_seed(RECORD, "moderate", arm, "histogram").mean(0)[[0, -1]].sum() for arm in RECORD["arms"]}
+    assert ends["both"] < ends["AR"] < ends["none"] / 5 and ends["none"] / 5 < ends["TAR"] < ends["none"]
+
+
+def test_the_recorded_pairs_look_as_the_explorable_says():
+    runs = {(run["alpha"], run["beta"]): run for run in read("activation-penalties")["runs"]}
+    size = {weights: run["mean_square"] for weights, run in runs.items()}
+    restless = {weights: run["mean_square_step"] / run["mean_square"] for weights, run in runs.items()}
+    assert size[4.0, 0.0] < size[0.0, 4.0] < size[0.0, 0.0], "with alpha 4 colours pale"
+    assert restless[0.0, 4.0] < restless[0.0, 0.0] / 2, "with beta 4 they run on"
+
+
+def test_the_three_examples_of_restlessness():
+    torch.manual_seed(3)
+    draws, sign = torch.randn(20_000), torch.tensor([1.0, -1.0]).repeat(50)
+    for trace, due in ((torch.ones(100), 0), (draws, 2), (sign, 4)):
+        assert (trace.diff().square().mean() / trace.square().mean()).item() == pytest.approx(due, abs=0.06)

@@ -13,7 +13,7 @@ from awdlib.exercises.answers import YOUR_TURN, is_empty
 Objective = Callable[..., Tensor]  #: ``function(logits, targets, raw, dropped, alpha, beta, training)``
 
 
-def check_objective(function: Objective) -> Report:
+def check_whole_loss(function: Objective) -> Report:
     """Exercise 4: a whole loss, ``function(logits, targets, raw, dropped, alpha, beta, training)``.
 
     It is the mean cross entropy, to which training adds AR on the dropped and TAR on the raw output.
@@ -26,10 +26,10 @@ def check_objective(function: Objective) -> Report:
         A loss that forgets its penalties:
 
         >>> from torch.nn.functional import cross_entropy
-        >>> from awdlib.exercises.activation_objective import check_objective
+        >>> from awdlib.exercises.activation_objective import check_whole_loss
         >>> def bare(logits, targets, raw, dropped, alpha, beta, training):
         ...     return cross_entropy(logits.flatten(0, 1), targets.flatten())
-        >>> check_objective(bare).broken()[:2]
+        >>> check_whole_loss(bare).broken()[:2]
         ['AR: α times the mean square of the dropped output', "AR's gradient reaches the dropped output, and no other"]
     """
     generator = torch.Generator().manual_seed(6)
@@ -58,9 +58,10 @@ def _look(function: Objective, window: tuple[Tensor, Tensor, Tensor, Tensor]) ->
     entropy = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
     bare = call(window, 0.0, 0.0)
     yield Promise("cross entropy alone with both weights 0", torch.allclose(bare, entropy),
-                  f"{bare.item():.4f} where {entropy.item():.4f} was due: a mean over all tokens")  # fmt: skip
+                  f"{bare.item():.4f} where {entropy.item():.4f} was due: a mean over all tokens, "
+                  "and nothing of weight 0")  # fmt: skip
     evaluated = call(window, 2.0, 1.5, False)
-    yield Promise("cross entropy alone in evaluation", torch.allclose(evaluated, entropy),
+    yield Promise("cross entropy alone in evaluation", torch.allclose(evaluated, bare),
                   "perplexity is of the prediction alone: add the penalties in training only")  # fmt: skip
     ar, tar = (call(window, 2.0, 0.0) - bare) / 2.0, (call(window, 0.0, 1.5) - bare) / 1.5
     size, step = dropped.square().mean(), raw.diff(dim=0).square().mean()
@@ -78,10 +79,16 @@ def _look(function: Objective, window: tuple[Tensor, Tensor, Tensor, Tensor]) ->
     yield Promise("a window of one step is charged no TAR", lone.abs().item() < 1e-9,
                   "the mean of nothing is not a number: leave TAR out where there are no steps" if lone.isnan() else
                   f"it was charged {lone.item():.4f}, and has no step in it")  # fmt: skip
+    small = (call(one, 2.0, 0.0) - call(one, 0.0, 0.0)) / 2.0
+    yield Promise("a window of one step has its AR", torch.allclose(small, dropped[:1].square().mean()),
+                  "AR needs no steps: leave out TAR only" if small.abs().item() < 1e-9 else
+                  _hint(small, raw[:1], dropped[:1], _ar_mistakes))  # fmt: skip
     single = tuple(part[:, :1] for part in window)
     found = (call(single, 0.0, 1.5) - call(single, 0.0, 0.0)) / 1.5
     yield Promise("a batch of one sequence has its TAR", torch.allclose(found, raw[:, :1].diff(dim=0).square().mean()),
-                  "its steps in time are as many as ever: which dimension do you look at?")  # fmt: skip
+                  "its steps in time are as many as ever: which dimension do you look at?"
+                  if found.isnan() or found.abs().item() < 1e-9 else
+                  _hint(found, raw[:, :1], dropped[:, :1], _tar_mistakes))  # fmt: skip
 
 
 def _reaches(name: str, function: Objective, window: Any, weights: tuple[float, float], due: int) -> Promise:
@@ -111,9 +118,14 @@ def _hint(given: Tensor, raw: Tensor, dropped: Tensor, mistakes: _Mistakes) -> s
 
 def _ar_mistakes(raw: Tensor, dropped: Tensor) -> tuple[tuple[Tensor, str], ...]:
     size = dropped.square().mean()
+    exchanged = "that is a charge on steps: α is the weight of AR, β that of TAR"
     return (
         (size * 0, "it charges nothing: is it added at all, and in training?"),
         (raw.square().mean(), "that is of the raw output: AR looks at what is left after dropout"),
+        (-size, "a penalty is added to the loss, not taken from it"),
+        (2 * size, "twice what is due: multiply by α once"),
+        (raw.diff(dim=0).square().mean(), exchanged),
+        (dropped.diff(dim=0).square().mean(), exchanged),
         (size * dropped.numel(), "that is a sum: a mean does not depend on window, batch and size"),
         (size * dropped.numel() / dropped.shape[1], "divide by all elements, not by the sequences alone"),
         (dropped.norm(), "that is a norm: the code takes the mean of squares"),
@@ -132,6 +144,9 @@ def _tar_mistakes(raw: Tensor, dropped: Tensor) -> tuple[tuple[Tensor, str], ...
         (raw.diff(dim=1).square().mean(), across),
         (dropped.diff(dim=1).square().mean(), f"{across}; and TAR looks at the raw output"),
         (raw.diff(dim=2).square().mean(), "those are differences between units: time is dimension 0"),
+        (-step, "a penalty is added to the loss, not taken from it"),
+        (1.5 * step, "multiply by β once"),
+        (dropped.square().mean(), "that is the size, which α weighs: β is the weight of the steps"),
         (step * number, "that is a sum: a mean does not depend on window, batch and size"),
         (step * number / raw.numel(), "there are T - 1 steps: divide by their number, not by that of the activations"),
         (raw.diff(dim=0).norm(), "that is a norm: the code takes the mean of squares"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from awdlib import _require as require
 from awdlib.figures.activation_penalties import experiment, trained
 from awdlib.figures.comparison import draw_arms
-from awdlib.figures.style import BLUE, DIVERGING, GREEN, MUTED, ORANGE, PINK, colormap, describe, label_end, use_style
+from awdlib.figures.style import BLUE, DIVERGING, GREEN, MUTED, ORANGE, PINK, colormap, describe, label_ends, use_style
 
 BATCH, RATE = 20, 20.0  #: sequences side by side, and learning rate, of the recorded trainings
 INKS = {"none": MUTED, "AR": BLUE, "TAR": ORANGE, "both": GREEN}  #: of the arms
@@ -70,7 +70,7 @@ def pull(seq_len: int, alpha: float, beta: float) -> Tensor:
         (seq_len,), alpha + beta (2 - 2 cos(pi k / T)) T / (T - 1) of frequency k.
 
     Raises:
-        ValueError: there are fewer than two steps.
+        ValueError: there are fewer than two steps, or a weight is negative or not finite.
 
     Example:
         AR pulls at all alike, TAR not at all at what stays the same:
@@ -82,6 +82,7 @@ def pull(seq_len: int, alpha: float, beta: float) -> Tensor:
         [0.0, 1.5, 4.5]
     """
     require.whole_number("seq_len", seq_len, 2)
+    alpha, beta = require.number("alpha", alpha, "[0, inf)"), require.number("beta", beta, "[0, inf)")
     frequency = math.pi / seq_len * torch.arange(seq_len, dtype=torch.float64)
     return alpha + beta * (2 - 2 * frequency.cos()) * seq_len / (seq_len - 1)
 
@@ -111,7 +112,7 @@ def pulled(trace: Tensor, alpha: float, beta: float, updates: int) -> Tensor:
     basis = cosine_basis(seq_len)
     step = 2 * RATE / (seq_len * BATCH * features)
     gain = (1 - step * pull(seq_len, alpha, beta)) ** updates
-    return basis.t() @ (gain[:, None] * (basis @ trace))
+    return basis.t() @ (gain[:, None] * (basis @ trace.double()))
 
 
 @cache
@@ -179,9 +180,9 @@ def _pull_layout(units: dict[str, int], sizes: Sequence[str]) -> dict[str, Any]:
         {"text": f"<b>a unit {name}</b>" if name == "off centre" else f"<b>a {name} unit</b>", "y": top} | paper
         for name, (_, top) in zip(units, bands, strict=True)
     ]
-    shares = f"mean h² {sizes[0]} → {sizes[2]}, mean (Δh)² {sizes[1]} → {sizes[3]}"
-    notes += [{"text": "<b>power of all units, by frequency</b>", "y": 0.35} | paper]
-    notes += [{"text": shares, "y": 0.32, "font": {"color": PINK, "size": 12}} | paper]
+    shares = f"mean h² {sizes[0]} → {sizes[2]}<br>mean (Δh)² {sizes[1]} → {sizes[3]}"  # two lines fit a phone
+    notes += [{"text": "<b>power of all units, by frequency</b>", "y": 0.37} | paper]
+    notes += [{"text": shares, "y": 0.31, "align": "left", "font": {"color": PINK, "size": 12}} | paper]
     layout: dict[str, Any] = {}
     across = {"range": [-0.5, len(words) - 0.5], "showgrid": False}
     for row, (band, below) in enumerate(zip(bands, ("x3", "x4", "x"), strict=True), start=2):
@@ -252,7 +253,7 @@ def spectrum_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any
     power = {arm: by_seed(record, setting, arm, "power") for arm in INKS}
     with use_style():
         figure, grid = plt.subplots(
-            2, 2, figsize=(7.4, 6.4), width_ratios=[1, 9], height_ratios=[5, 4], sharey="row", sharex="col"
+            2, 2, figsize=(6.2, 6.2), width_ratios=[1, 9], height_ratios=[5, 4], sharey="row", sharex="col"
         )
         for arm, values in power.items():
             _spectrum(grid[0], values, arm)
@@ -268,6 +269,10 @@ def spectrum_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any
             xticks=[2 * record["piece"] / period for period in PERIODS], xticklabels=PERIODS, xlabel="period, in words"
         )
         grid[1, 0].set_yticks([0.2, 0.3, 0.5, 1])
+        base = power["none"].mean(0)
+        ends = [(values.mean(0)[-1], arm, INKS[arm]) for arm, values in power.items()]
+        label_ends(grid[0, 1], len(base) - 1, ends, 1.35)
+        label_ends(grid[1, 1], len(base) - 1, [(end / base[-1], arm, ink) for end, arm, ink in ends[1:]])
         for axes in grid[1]:
             axes.axhline(1, color=MUTED, linewidth=1)
         plt.close(figure)
@@ -290,7 +295,6 @@ def _spectrum(row: Sequence[Any], values: np.ndarray, arm: str) -> None:
     frequencies = np.arange(1, len(mean))
     row[1].fill_between(frequencies, low[1:], high[1:], color=ink, alpha=0.15, linewidth=0)
     row[1].plot(frequencies, mean[1:], color=ink, linestyle=DASHES[arm])
-    label_end(row[1], frequencies[-1], mean[-1], arm, ink)
 
 
 def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
@@ -301,7 +305,7 @@ def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
         setting: "moderate" or "plain".
 
     Returns:
-        a matplotlib figure of the distribution of activations, on the left, and of their correlation by distance.
+        a matplotlib figure of the distribution of activations and, below, of their correlation by distance.
 
     Example:
         >>> from awdlib.figures.hidden_traces import states_figure
@@ -313,18 +317,19 @@ def states_figure(record: Mapping[str, Any], setting: str = "moderate") -> Any:
     import matplotlib.pyplot as plt
 
     with use_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.8))
+        figure, (above, below) = plt.subplots(2, 1, figsize=(6.0, 7.2))
         for arm, ink in INKS.items():
             shares = by_seed(record, setting, arm, "histogram").mean(0)
             centres = np.linspace(-1, 1, 2 * len(shares) + 1)[1::2]
-            left.plot(centres, shares, color=ink, linestyle=DASHES[arm], label=arm)
+            above.plot(centres, shares, color=ink, linestyle=DASHES[arm], label=arm)
             correlation = by_seed(record, setting, arm, "correlation").mean(0)
-            right.plot(range(1, len(correlation)), correlation[1:], color=ink, linestyle=DASHES[arm])
-        left.set(xlabel="activation", ylabel="share of all activations", yscale="log", ylim=(1e-4, 0.6))
-        left.yaxis.set_major_formatter("{x:g}")
-        left.legend(loc="lower center", handlelength=2.4)
-        right.axhline(0, color=MUTED, linewidth=0.8)
-        right.set(xlabel="words apart", ylabel="correlation of a unit with itself")
+            below.plot(range(1, len(correlation)), correlation[1:], color=ink, linestyle=DASHES[arm])
+        above.set(xlabel="activation", ylabel="share of all activations", yscale="log", ylim=(1e-4, 0.6))
+        above.set_xticks([-1, -0.5, 0, 0.5, 1])
+        above.yaxis.set_major_formatter("{x:g}")
+        above.legend(loc="lower center", handlelength=2.4)
+        below.axhline(0, color=MUTED, linewidth=0.8)
+        below.set(xlabel="words apart", ylabel="correlation of a unit with itself", xticks=[1, 5, 10, 15, 20])
         plt.close(figure)
     return figure
 
@@ -348,7 +353,7 @@ def learning_figure(record: Mapping[str, Any]) -> Any:
     import matplotlib.pyplot as plt
 
     with use_style():
-        figure, panels = plt.subplots(2, 1, figsize=(7.4, 7.4))
+        figure, panels = plt.subplots(2, 1, figsize=(6.2, 7.4))
         for axes, (setting, title) in zip(
             panels, {"plain": "no dropout", "moderate": "with moderate dropout"}.items(), strict=True
         ):
@@ -387,7 +392,7 @@ def traces_figure(traces: Mapping[str, Tensor], words: Sequence[str], units: int
         raise ValueError("there are no traces to draw: name at least one")
     top = max(trace[:, :units].abs().max().item() for trace in traces.values())
     with use_style():
-        figure, row = plt.subplots(1, len(traces), figsize=(4.6 * len(traces), 4.6), sharey=True, squeeze=False)
+        figure, row = plt.subplots(1, len(traces), figsize=(1.4 + 2.8 * len(traces), 4.8), sharey=True, squeeze=False)
         for axes, (name, trace) in zip(row[0], traces.items(), strict=True):
             axes.imshow(trace[:, :units].numpy(), cmap=colormap(DIVERGING), vmin=-top, vmax=top, aspect="auto")
             axes.set(title=name, xlabel="unit", xticks=[])
