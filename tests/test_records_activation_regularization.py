@@ -71,19 +71,20 @@ def test_the_pair_with_both_weights_at_4_is_clearly_worse_than_that_with_none():
 
 
 def test_the_chapters_words_on_the_experiment_hold():
-    """Prose carries no figures, but it does say which arms win, and that one longer run of AR alone did."""
+    """Prose carries no figures, but it does say which arms win, and in how many seeds."""
     for arm in ("AR", "TAR", "both"):
         gap = by_seed(RECORD, "plain", arm, "test") - by_seed(RECORD, "plain", "none", "test")
         assert (gap < 0).all() and gap.mean() < -2 * gap.std(ddof=1) / math.sqrt(len(gap))
         fit = by_seed(RECORD, "plain", arm, "train")[:, -1]
         assert (fit > by_seed(RECORD, "plain", "none", "train")[:, -1]).all(), "higher on the training text"
     moderate = [run for run in RECORD["runs"] if run["setting"] == "moderate"]
-    assert {run["best_epoch"] for run in moderate} == {RECORD["training"]["moderate"]["epochs"]}, "all still improve"
-    last = {arm: by_seed(RECORD, "moderate", arm, "valid")[:, -1].mean() for arm in RECORD["arms"]}
-    assert max(last, key=last.get) == "both"
-    pairs = {(run["alpha"], run["beta"]): run["test_perplexity"] for run in read("activation-penalties")["runs"]}
-    assert pairs[2.0, 0.0] < pairs[0.0, 0.0]
-    assert read("activation-penalties")["training"]["epochs"] > RECORD["training"]["moderate"]["epochs"]
+    last = RECORD["training"]["moderate"]["epochs"]
+    assert min(run["best_epoch"] for run in moderate) > last - 3, "all are at their best in the last three epochs"
+    base = by_seed(RECORD, "moderate", "none", "test")
+    gaps = {arm: by_seed(RECORD, "moderate", arm, "test") - base for arm in ("AR", "TAR", "both")}
+    assert [(gap < 0).sum().item() for gap in gaps.values()] == [2, 3, 2] and len(base) == 3, "seeds that end lower"
+    assert all(gap.mean() < 0 for gap in gaps.values())
+    assert gaps["both"].mean() > max(gaps["AR"].mean(), gaps["TAR"].mean()), "they do not add up"
 
 
 def test_what_the_pictures_descriptions_say_of_the_record_holds():
@@ -91,9 +92,10 @@ def test_what_the_pictures_descriptions_say_of_the_record_holds():
     power = {arm: by_seed(RECORD, "moderate", arm, "power").mean(0) for arm in RECORD["arms"]}
     ratio = {arm: power[arm] / power["none"] for arm in ("AR", "TAR", "both")}
     slow, quick = slice(1, 3), slice(-8, None)
-    assert 0.75 < ratio["TAR"][slow].mean() < 1 < ratio["TAR"][0] and 0.25 < ratio["TAR"][quick].mean() < 0.4
+    assert 0.75 < ratio["TAR"][slow].mean() < 1 < ratio["TAR"][0] and 0.2 < ratio["TAR"][quick].mean() < 1 / 3
     assert ratio["AR"].max() < 0.5 and ratio["AR"][1:9].mean() < min(ratio["AR"][9:].mean(), ratio["AR"][quick].mean())
-    assert (ratio["both"][1:] <= ratio["AR"][1:]).all() and (ratio["both"][1:] < ratio["TAR"][1:]).all()
+    assert (ratio["both"][2:] < ratio["AR"][2:]).all() and (ratio["both"][1:] < ratio["TAR"][1:]).all()
+    assert ratio["both"][1] > ratio["AR"][1], "lowest at all but the slowest"
     near = {arm: by_seed(RECORD, "moderate", arm, "correlation").mean(0)[1:] for arm in RECORD["arms"]}
     for arm in ("none", "both"):
         assert (near["AR"] < near[arm]).all() and (near[arm] < near["TAR"]).all()
