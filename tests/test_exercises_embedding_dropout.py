@@ -266,7 +266,7 @@ def test_a_drop_for_each_token_is_not_told_that_it_drops_too_few_words():
     (Unscaled, "scales what it keeps by 1/(1 - p)", "multiplied by 1, and p is 0.4"),
     (Tokens, "one decision for a word, wherever it stands", "gone at another"),
     (PerSequence, "one decision for a word, wherever it stands", "a coin for each row"),
-    (Overwriting, "leaves the matrix as it is", "multiply into a new tensor"),
+    (Overwriting, "leaves the matrix as it is", "an overwritten row is lost"),
     (Always, "does nothing in evaluation", "look at `self.training`"),
     (Once, "a fresh mask for each window", "draw in forward"),
     (Keeping, "drops a share of about p (here 0.4)", "of the rows were dropped"),

@@ -63,18 +63,12 @@ def check_coins(entries: int, tokens: int, types: int) -> Report:
     given = {"entries": entries, "tokens": tokens, "types": types}
     if any(answer is ... for answer in given.values()):
         return YOUR_TURN
+    found = []
     for name, answer in given.items():
         require.number(name, answer)
-    return Report(
-        tuple(
-            Promise(
-                f"coins for {name}",
-                answer == _RIGHT[name],
-                _HINTS[name].get(answer, "write down the mask's shape; dimensions of size 1 are shared"),
-            )
-            for name, answer in given.items()
-        )
-    )
+        hint = _HINTS[name].get(answer, "write down the mask's shape; dimensions of size 1 are shared")
+        found.append(Promise(f"coins for {name}", answer == _RIGHT[name], hint))
+    return Report(tuple(found))
 
 
 Spread = Callable[[Tensor, float, bool], float]  #: called as ``function(tokens, p, types)``
@@ -194,8 +188,8 @@ def _look_per_sequence(function: Drop, p: float) -> Iterator[Promise]:
     yield Promise("scales what it keeps by 1/(1 - p)", scaled, "multiply what is kept by 1/(1 - p), in training")
     votes = torch.zeros(words, 40, dtype=torch.double).scatter_add_(0, tokens, kept.double())
     one = bool(((votes == 0) | (votes == 60 / words)).all())
-    hint = "the same word of the same sequence is there at one step and gone at another: look its coin up by its id"
-    yield Promise("one decision for a word of a sequence, wherever it stands", one, hint)
+    yield Promise("one decision for a word of a sequence, wherever it stands", one, "the same word of the same "
+                  "sequence is there at one step and gone at another: look its coin up by its id")  # fmt: skip
     decided = votes > 0
     apart = not bool((decided == decided[:, :1]).all())
     yield Promise("separate decisions for different sequences", apart, "the mask needs a size for the sequences, too")
@@ -245,15 +239,13 @@ def _look_tied(make: Tied, p: float) -> Iterator[Promise]:
     weight = module.weight.detach().clone()
     every = torch.arange(vocab).view(vocab // 2, 2)  # each word once, so that each coin is seen
     embedded = module(every).detach().view(vocab, size)
-    yield Promise("leaves the matrix as it is", module.weight.equal(weight), "a row that is overwritten is gone for "
-                  "good: multiply into a new tensor")  # fmt: skip
-    if not module.weight.equal(weight):
-        return
+    untouched = module.weight.equal(weight)
+    yield Promise("leaves the matrix as it is", untouched, "an overwritten row is lost: multiply into a new tensor")
     mask = embedded / weight
     kept = mask != 0
     first = kept[:, :1]
     yield Promise("drops something in training", not kept.all().item(), "it is silently inactive")
-    if kept.all():
+    if kept.all() or not untouched:
         return
     yield Promise("drops rows, not entries", bool((kept == first).all()), "all features of a word share one decision: "
                   "the mask needs size 1 in dimension 1")  # fmt: skip
@@ -271,8 +263,8 @@ def _look_tied(make: Tied, p: float) -> Iterator[Promise]:
     yield from _look_at_the_tie(module, weight, every)
     module.eval()
     evaluated = module(every).detach().view(vocab, size)
-    yield Promise("does nothing in evaluation", torch.allclose(evaluated, weight), "the matrix itself is read then, "
-                  "neither dropped nor scaled: look at `self.training`")  # fmt: skip
+    hint = "the matrix itself is read then, neither dropped nor scaled: look at `self.training`"
+    yield Promise("does nothing in evaluation", torch.allclose(evaluated, weight), hint)
 
 
 def _one_coin_for_a_type(module: Any, vocab: int) -> Promise:
@@ -281,9 +273,8 @@ def _one_coin_for_a_type(module: Any, vocab: int) -> Promise:
     words[vocab:] = words[vocab:].flip(1)  # twice in each of the two sequences
     kept = (module(words).detach() != 0).any(2)
     there = torch.zeros(vocab).index_add_(0, words.flatten(), kept.flatten().float())
-    return Promise("one decision for a word, wherever it stands", bool(((there == 0) | (there == 4)).all()),
-                   "a word is there at one place of the window and gone at another: toss a coin for each row of the "
-                   "matrix")  # fmt: skip
+    hint = "a word is there at one place of the window and gone at another: toss a coin for each row of the matrix"
+    return Promise("one decision for a word, wherever it stands", bool(((there == 0) | (there == 4)).all()), hint)
 
 
 def _look_at_the_tie(module: Any, weight: Tensor, every: Tensor) -> Iterator[Promise]:

@@ -35,7 +35,7 @@ from awdlib.training import EpochRecord, TrainConfig, Training, train
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "embedding-dropout.json"
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4)
 #: arm → probability that is dropped of the entries, the tokens, the types
 ARMS = {
     "nothing": (0.0, 0.0, 0.0),
