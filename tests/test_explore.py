@@ -27,7 +27,9 @@ from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from awdlib.explore import (  # noqa: E402
+    Lab,
     Progress,
+    Source,
     choice,
     explorable,
     lab,
@@ -564,6 +566,9 @@ def test_source_is_shown_with_its_place_and_without_the_machine():
     assert "def pack(trees" in shown["text/plain"] and "Args:" not in shown["text/plain"]
     assert str(ROOT) not in shown["text/html"] + shown["text/plain"]
     assert "Args:" in repr(show_source(packing.pack, docstring=True))
+    methods = [show_source(method)._repr_mimebundle_()["text/html"] for method in (Source.__init__, Lab.__init__)]
+    labels = [re.search('aria-label="(.*?)"', html)[1] for html in methods]
+    assert labels == ["Source code of Source.__init__", "Source code of Lab.__init__"], "regions of one page differ"
     plain = re.sub(r"<[^>]+>", "", shown["text/html"].split("<pre")[1].split(">", 1)[1])
     assert "varying: list[dict[str, Any]] = []" in plain
 

@@ -56,16 +56,18 @@ def test_every_run_of_the_first_experiment_is_a_line_in_its_arms_colour():
 def test_every_run_of_the_second_is_a_dot_and_lines_go_through_the_means():
     figure = dropout_masks.strength_figure(STRENGTH["runs"], STRENGTH["floor"]["test"])
     (axes,) = figure.axes
-    dots = {(line.get_color(), x, y) for line in axes.lines if line.get_linestyle() == "None"
+    lines = [line for line in axes.lines if len(line.get_xdata())]  # those of the legend have no points
+    dots = {(line.get_color(), x, y) for line in lines if line.get_linestyle() == "None"
             for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}  # fmt: skip
     inks = {"ordinary": colour("without"), "locked": colour("with")}
     assert dots == {(inks[run["kind"]], run["p"], run["test"]) for run in STRENGTH["runs"]}
     for kind, ink in inks.items():
-        (line,) = [line for line in axes.lines if line.get_color() == ink and line.get_linestyle() == "-"]
+        (line,) = [line for line in lines if line.get_color() == ink and line.get_linestyle() == "-"]
         assert list(line.get_xdata()) == STRENGTH["ps"]
         for p, y in zip(STRENGTH["ps"], line.get_ydata(), strict=True):
             tests = [run["test"] for run in STRENGTH["runs"] if (run["kind"], run["p"]) == (kind, p)]
             assert y == pytest.approx(statistics.mean(tests)) and f"{y:.1f} at {p:g}" in figure.get_label()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ordinary", "locked"]
     low, high = axes.get_ylim()
     assert all(low < run["test"] < high for run in STRENGTH["runs"]) and low < STRENGTH["floor"]["test"]
 

@@ -78,7 +78,7 @@ def show_source(thing: Callable[..., Any] | type, *, docstring: bool = False) ->
     inside = file.resolve().is_relative_to(PACKAGE)
     place = file.resolve().relative_to(PACKAGE.parent).as_posix() if inside else f"this notebook, {thing.__name__}"
     code = textwrap.dedent(code).rstrip()
-    return Source(code if docstring else without_docstrings(code), place, thing.__name__)
+    return Source(code if docstring else without_docstrings(code), place, thing.__qualname__)
 
 
 def without_docstrings(code: str) -> str:

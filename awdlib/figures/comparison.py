@@ -59,13 +59,16 @@ def comparison_figure(records: Mapping[str, dict[str, Any]], title: str = "") ->
     return describe(figure, _sentence(records, title, floor))
 
 
-def draw_arms(axes: Any, arms: Mapping[str, tuple[str, Sequence[Sequence[float]]]], floor: float) -> None:
+def draw_arms(
+    axes: Any, arms: Mapping[str, tuple[str, Sequence[Sequence[float]]]], floor: float, apart: float = 1.08
+) -> None:
     """Validation perplexity by epoch of an experiment's arms, a line a run; each arm's name where its mean ends.
 
     Args:
         axes: matplotlib axes to draw on.
         arms: by the name to write: the colour, and of each run the perplexity after each epoch.
         floor: the lowest perplexity that any model can be expected to reach.
+        apart: smallest ratio between the heights of two names.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -83,7 +86,7 @@ def draw_arms(axes: Any, arms: Mapping[str, tuple[str, Sequence[Sequence[float]]
         ends.append((float(np.mean([values[-1] for values in runs])), name, ink))
     axes.axhline(floor, color=colour("floor"), linestyle="--")
     axes.text(1, floor, " floor: what the grammar itself reaches", color=colour("floor"), va="bottom", fontsize=10)
-    label_ends(axes, max(len(values) for _, runs in arms.values() for values in runs), ends, apart=1.08)
+    label_ends(axes, max(len(values) for _, runs in arms.values() for values in runs), ends, apart)
     perplexity_axis(axes)
     axes.set_ylabel("validation perplexity")
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from awdlib import _require as require
 from awdlib.dropout import keep_mask
 from awdlib.figures.comparison import draw_arms
-from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, label_end, use_style
+from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, use_style
 
 SEQ_LEN, FEATURES = 24, 32
 SHOWN = 40  #: features of a hidden trace that are drawn; more would be too narrow to tell apart
+MARKS = {"ordinary": "s", "locked": "o"}  #: of single runs
 KINDS = {"ordinary": "a new mask at every step", "locked": "one mask for the window"}  #: the two, in words
 
 
@@ -268,7 +269,7 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
         curves[name.split("-")[0]].append([point["valid"] for point in run["curve"]])
     with use_style():
         figure, axes = plt.subplots(figsize=(7.4, 4.0))
-        draw_arms(axes, {name: (ink, curves[arm]) for arm, (name, ink) in arms.items()}, floor)
+        draw_arms(axes, {name: (ink, curves[arm]) for arm, (name, ink) in arms.items()}, floor, apart=1.15)
         plt.close(figure)
     return figure
 
@@ -304,13 +305,15 @@ def strength_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
             if not found:
                 raise ValueError(f"there are no runs of {kind} dropout: give some of each kind")
             for p, values in found.items():
-                axes.plot([p] * len(values), values, "o" if kind == "locked" else "s", color=ink, alpha=0.55)
+                axes.plot([p] * len(values), values, MARKS[kind], color=ink, fillstyle="none")
             means = {p: float(np.mean(values)) for p, values in found.items()}
             axes.plot([*means], [*means.values()], color=ink)
-            label_end(axes, max(means), means[max(means)], kind, ink)
+            axes.plot([], [], MARKS[kind] + "-", color=ink, fillstyle="none", label=kind)
             told.append(f"{kind}: " + ", ".join(f"{value:.1f} at {p:g}" for p, value in means.items()))
         axes.axhline(floor, color=colour("floor"), linestyle="--")
         axes.text(axes.get_xlim()[0], floor, " floor", color=colour("floor"), va="bottom", fontsize=10)
         axes.set(xlabel="dropout probability p", ylabel="test perplexity", ylim=(0.97 * floor, None))
+        axes.set_xticks(sorted({run["p"] for run in runs}))
+        axes.legend(loc="upper left", labelcolor="linecolor")
         plt.close(figure)
     return describe(figure, f"Test perplexity by p. {'; '.join(told)}; floor {floor:.1f}.")
