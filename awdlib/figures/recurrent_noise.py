@@ -232,7 +232,7 @@ def eigenvalue_figure(of: str, p: float, seed: int) -> go.Figure:
             x=points.real, y=points.imag, mode="markers", name=name, marker=marker,
             hovertemplate=f"{name}: %{{x:.2f}} + %{{y:.2f}} i<extra></extra>",
         )  # fmt: skip
-    axis = {"range": [-EDGE, EDGE], "tickvals": [-2, -1, 0, 1, 2], "zeroline": False}
+    axis = {"range": [-EDGE, EDGE], "tickvals": [-2, -1, 0, 1, 2], "zeroline": False, "constrain": "domain"}
     figure.update_layout(
         height=430, margin={"l": 44, "r": 8, "t": 40, "b": 44},
         xaxis=axis | {"title": {"text": "real part"}},
