@@ -124,8 +124,9 @@ def ways_figure(way: str, p: float, seed: int) -> go.Figure:
             x.append(left + (FEATURES - 1) / 2)
             y.append(row + 0.75)
             whole = bool(kept[t, b].any())
-            present.append(f"<b>{_shown(word)}</b>" if whole else "")
-            gone.append("" if whole else f"<i>{_shown(word)}</i>")
+            # a blank, not nothing: plotly.js takes an empty text's place away and then misses it when the slider moves
+            present.append(f"<b>{_shown(word)}</b>" if whole else " ")
+            gone.append(" " if whole else f"<i>{_shown(word)}</i>")
     figure = go.Figure(
         go.Heatmap(
             z=cells, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1, hoverinfo="skip",
