@@ -4,4 +4,5 @@ import sys
 
 from awdlib.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that a command starts read this file too
+    sys.exit(main())

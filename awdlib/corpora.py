@@ -1,4 +1,4 @@
-"""The corpora: a toy language that ships with the project, Penn Treebank and WikiText-2.
+"""The corpora: a toy language that ships with the project, Penn Treebank, a slice of it, and WikiText-2.
 
 `load_corpus` finds a corpus in a folder that the user names, in the cache, or on the network; checks it; and encodes
 it as one stream of token ids a split, with one ``<eos>`` at the end of every line, blank lines included.
@@ -7,6 +7,7 @@ it as one stream of token ids a split, with one ``<eos>`` at the end of every li
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ class Corpus:
         ValueError: a split has fewer than 2 tokens, or is not a stream of the vocabulary's ids.
     """
 
-    name: str  #: "toy", "ptb" or "wikitext-2"
+    name: str  #: as `load_corpus` calls it
     vocabulary: Vocabulary  #: every word type of the three streams
     train: Tensor  #: (num_tokens,) token ids
     valid: Tensor  #: the same, for choosing among models
@@ -202,7 +203,44 @@ WIKITEXT2 = Published(
 #:
 #: :meta hide-value:
 PUBLISHED = {corpus.name: corpus for corpus in (PTB, WIKITEXT2)}
-CORPORA = ("toy", *PUBLISHED)  #: every name that `load_corpus` knows
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The beginning of a published corpus's training text, with its whole validation and test texts.
+
+    A text so short shows many words once or never. Its vocabulary holds those that it shows at least ``least`` times;
+    all others are ``<unk>``, in every split, as they are in the published corpora: each word that is scored was
+    seen in training. So its perplexities cannot be compared with those on the whole corpus.
+
+    Example:
+        >>> from awdlib.corpora import PTB_100K
+        >>> PTB_100K.of.name, PTB_100K.tokens, PTB_100K.vocab_size
+        ('ptb', {'train': 100009, 'valid': 73760, 'test': 82430}, 4963)
+    """
+
+    name: str  #: what `load_corpus` calls it
+    of: Published  #: what it is cut from
+    tokens: dict[str, int]  #: split -> number of tokens, <eos> included; the training text is cut to its own
+    least: int  #: how often a word must occur in the training text that is left
+    vocab_size: int  #: number of word types
+
+
+#: The first 100,000 tokens of Penn Treebank's training text: what two CPU cores can train on with many seeds.
+#:
+#: :meta hide-value:
+PTB_100K = Slice(
+    name="ptb-100k",
+    of=PTB,
+    tokens=PTB.tokens | {"train": 100_009},  # the end of a sentence
+    least=2,
+    vocab_size=4_963,
+)
+#: By name.
+#:
+#: :meta hide-value:
+SLICES = {corpus.name: corpus for corpus in (PTB_100K,)}
+CORPORA = ("toy", *PUBLISHED, *SLICES)  #: every name that `load_corpus` knows
 
 
 def load_corpus(name: str, data: str | Path | None = None, progress: bool = True) -> Corpus:
@@ -212,7 +250,7 @@ def load_corpus(name: str, data: str | Path | None = None, progress: bool = True
     the environment variable AWDLIB_DATA if set, else in the cache, else they are downloaded into the cache.
 
     Args:
-        name: "toy", "ptb" or "wikitext-2".
+        name: "toy", "ptb", "wikitext-2" or "ptb-100k".
         data: a folder that holds the corpus's files, or a folder of that folder.
         progress: whether a download shows a progress bar.
 
@@ -232,18 +270,25 @@ def load_corpus(name: str, data: str | Path | None = None, progress: bool = True
         >>> load_corpus("toys")
         Traceback (most recent call last):
             ...
-        awdlib.downloads.CorpusError: there is no corpus 'toys'; choose one of toy, ptb, wikitext-2
+        awdlib.downloads.CorpusError: there is no corpus 'toys'; choose one of toy, ptb, wikitext-2, ptb-100k
     """
     require.text("the corpus's name", name)
     if name == "toy":
         return _toy()
+    if name in SLICES:
+        return _cut(SLICES[name], *_published(SLICES[name].of, data, progress))
     if name not in PUBLISHED:
         raise CorpusError(f"there is no corpus {name!r}; choose one of {', '.join(CORPORA)}")
-    corpus = PUBLISHED[name]
+    words, checked = _published(PUBLISHED[name], data, progress)
+    return _encode(name, words, checked)
+
+
+def _published(corpus: Published, data: str | Path | None, progress: bool) -> tuple[dict[str, list[str]], str]:
+    """The words of each split of a published corpus, wherever it is, and how its files were recognised."""
     data = data or os.environ.get("AWDLIB_DATA")
     if data:
         return _read(corpus, _find(corpus, Path(data)))
-    folder = cache_folder() / name
+    folder = cache_folder() / corpus.name
     if not all((folder / file).exists() for file in corpus.files.values()):
         download(corpus.title, corpus.mirrors, corpus.files, corpus.hashes, folder, progress=progress)
     return _read(corpus, folder)
@@ -260,7 +305,7 @@ def _find(corpus: Published, data: Path) -> Path:
     )
 
 
-def _read(corpus: Published, folder: Path) -> Corpus:
+def _read(corpus: Published, folder: Path) -> tuple[dict[str, list[str]], str]:
     paths = {split: folder / file for split, file in corpus.files.items()}
     words = {split: read_words(path) for split, path in paths.items()}
     for split, path in paths.items():
@@ -269,17 +314,25 @@ def _read(corpus: Published, folder: Path) -> Corpus:
                 f"{path} holds {len(words[split]):,} tokens and {corpus.title}'s {split} split has "
                 f"{corpus.tokens[split]:,}: it is truncated or another file; replace it, or delete it to download it"
             )
-    vocabulary = Vocabulary(word for split in SPLITS for word in words[split])
-    if len(vocabulary) != corpus.vocab_size:
+    types = len({word for split in SPLITS for word in words[split]})
+    if types != corpus.vocab_size:
         raise CorpusError(
-            f"the files in {folder} hold {len(vocabulary):,} word types and {corpus.title} has "
+            f"the files in {folder} hold {types:,} word types and {corpus.title} has "
             f"{corpus.vocab_size:,}: they are not the canonical files; replace them"
         )
     differing = [split for split, path in paths.items() if not matches(path, corpus.hashes[split])]
     checked = "published hashes" if not differing else (
         f"counts of tokens and word types (the published hash does not match: {', '.join(differing)})"
     )  # fmt: skip
-    return _encode(corpus.name, vocabulary, words, checked)
+    return words, checked
+
+
+def _cut(part: Slice, words: dict[str, list[str]], checked: str) -> Corpus:
+    """A slice of a published corpus, whose rare words become one."""
+    words = words | {"train": words["train"][: part.tokens["train"]]}
+    kept = {word for word, count in Counter(words["train"]).items() if count >= part.least}
+    words = {split: [word if word in kept else UNKNOWN for word in words[split]] for split in SPLITS}
+    return _encode(part.name, words, f"{checked} of {part.of.name}")
 
 
 def read_words(path: Path) -> list[str]:
@@ -318,16 +371,12 @@ def read_words(path: Path) -> list[str]:
 def _toy() -> Corpus:
     words = {split: read_words(bundled(f"toy/{split}.txt")) for split in SPLITS}
     floor = json.loads(bundled("toy/floor.json").read_text(encoding="utf-8"))["floor"]
-    vocabulary = Vocabulary(word for split in SPLITS for word in words[split])
-    return _encode("toy", vocabulary, words, "ships with the project", floor)
+    return _encode("toy", words, "ships with the project", floor)
 
 
 def _encode(
-    name: str,
-    vocabulary: Vocabulary,
-    words: dict[str, list[str]],
-    checked: str,
-    floor: dict[str, float] | None = None,
-) -> Corpus:
+    name: str, words: dict[str, list[str]], checked: str, floor: dict[str, float] | None = None
+) -> Corpus:  # fmt: skip
+    vocabulary = Vocabulary(word for split in SPLITS for word in words[split])
     streams = {split: vocabulary.encode(words[split]) for split in SPLITS}
     return Corpus(name=name, vocabulary=vocabulary, checked=checked, floor=floor or {}, **streams)

@@ -71,6 +71,38 @@ _PTB_SMALL = Preset(
     source="this project: real English within half an hour on two CPU cores; averaging begins by schedule, since so "
     "few epochs leave the trigger no time",
 )
+_WT2_SMALL = Preset(
+    corpus="wikitext-2",
+    model=ModelConfig(
+        vocab_size=33_278,
+        embedding_size=100,
+        hidden_size=300,
+        num_layers=2,
+        dropout_input=0.2,
+        dropout_hidden=0.1,
+        dropout_output=0.2,
+        dropout_embedding=0.05,
+        dropout_weight=0.2,
+    ),
+    training=TrainConfig(epochs=5, batch_size=20, bptt=35, average_from=4, precision="auto"),
+    source="this project: WikiText-2 within an hour on two CPU cores; averaging begins by schedule",
+)
+_PTB_100K = Preset(
+    corpus="ptb-100k",
+    model=ModelConfig(
+        vocab_size=4_963,
+        embedding_size=80,
+        hidden_size=160,
+        num_layers=2,
+        dropout_input=0.2,
+        dropout_hidden=0.1,
+        dropout_output=0.2,
+        dropout_embedding=0.05,
+        dropout_weight=0.2,
+    ),
+    training=TrainConfig(epochs=32, batch_size=20, eval_batch_size=20, bptt=35, lr=20.0, patience=3),
+    source="this project: a tenth of Penn Treebank, small enough for many seeds on a CPU; fixed by runs at seed 0",
+)
 _PTB = Preset(
     corpus="ptb",
     model=ModelConfig(vocab_size=10_000),
@@ -137,17 +169,40 @@ def _gru(preset: Preset) -> Preset:
     )
 
 
+def _unregularized(preset: Preset) -> Preset:
+    """The same model and optimizer without any regularizer."""
+    return replace(
+        preset,
+        model=replace(
+            preset.model, dropout_input=0.0, dropout_hidden=0.0, dropout_output=0.0, dropout_embedding=0.0,
+            dropout_weight=0.0,
+        ),
+        training=replace(preset.training, weight_decay=0.0, ar_weight=0.0, tar_weight=0.0),
+        source="this project: ptb-100k without dropout, weight decay, AR and TAR",
+    )  # fmt: skip
+
+
+def _as_gru(preset: Preset, hidden_size: int) -> Preset:
+    """The same with GRU layers of a size at which both have the same number of parameters."""
+    changed = _gru(replace(preset, model=replace(preset.model, hidden_size=hidden_size)))
+    return replace(changed, source="this project: ptb-100k with GRU, as many parameters, and the rate of awd-gru-ptb")
+
+
 _ZAREMBA_SMALL = _zaremba(200, 20, 0.0, 0.1, epochs=13, full=5, by=2.0, clip=5.0)
 _ZAREMBA_MEDIUM = _zaremba(650, 35, 0.5, 0.05, epochs=39, full=7, by=1.2, clip=5.0)
 _ZAREMBA_LARGE = _zaremba(1500, 35, 0.65, 0.04, epochs=55, full=15, by=1.15, clip=10.0)
 
-#: The presets by name. Two are this project's own; the others are the paper's, the original README's, the paper's
+#: The presets by name. The first ones are this project's own; the others are the paper's, the original README's, the paper's
 #: with GRU, and the three models of Zaremba et al. 2014. ``python -m awdlib presets`` lists them.
 #:
 #: :meta hide-value:
 PRESETS: dict[str, Preset] = {
     "toy": _TOY,
     "ptb-small": _PTB_SMALL,
+    "wikitext-2-small": _WT2_SMALL,
+    "ptb-100k": _PTB_100K,
+    "ptb-100k-unregularized": _unregularized(_PTB_100K),
+    "ptb-100k-gru": _as_gru(_PTB_100K, hidden_size=197),
     "awd-lstm-ptb": _PTB,
     "awd-lstm-ptb-readme": replace(
         _PTB,

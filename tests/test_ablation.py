@@ -18,7 +18,7 @@ import pytest
 from awdlib import checkpoints
 from awdlib.ablation import ROWS, is_finished, open_cell, plan, run_grid
 from awdlib.ablation_table import collect
-from awdlib.cli import build_parser, comparing
+from awdlib.cli import ablating, build_parser, comparing
 from awdlib.corpora import load_corpus
 from awdlib.figures.ablation import ablation_figure, as_csv, as_text
 from awdlib.figures.comparison import comparison_figure
@@ -78,7 +78,9 @@ def grid(toy, tmp_path_factory):
 def run_command(*words):
     """The command as ``python -m awdlib`` runs it, its complaint raised."""
     parser = ArgumentParser()
-    comparing.add_commands(parser.add_subparsers())
+    commands = parser.add_subparsers()
+    ablating.add_commands(commands)
+    comparing.add_commands(commands)
     options = parser.parse_args(list(map(str, words)))
     return options.command(options)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from awdlib import downloads
-from awdlib.corpora import PTB, PUBLISHED, SPLITS, Published, Vocabulary, load_corpus, read_words
+from awdlib.corpora import EOS, PTB, PUBLISHED, SLICES, SPLITS, Published, Slice, Vocabulary, load_corpus, read_words
 from awdlib.downloads import CorpusError, Mirror, download, matches
 
 FILES = {split: f"{split}.txt" for split in SPLITS}
@@ -72,6 +72,28 @@ def test_real_corpora_have_their_published_counts(name):
     assert {split: len(corpus.split(split)) for split in SPLITS} == PUBLISHED[name].tokens
     assert len(corpus.vocabulary) == PUBLISHED[name].vocab_size
     assert "<unk>" in corpus.vocabulary.ids and "<eos>" in corpus.vocabulary.ids
+
+
+@pytest.mark.skipif("AWDLIB_DATA" not in os.environ, reason="AWDLIB_DATA names no folder with the real corpora")
+@pytest.mark.parametrize("part", SLICES.values(), ids=SLICES)
+def test_a_real_slice_has_its_counts_and_ends_with_a_sentence(part):
+    corpus, whole = load_corpus(part.name), load_corpus(part.of.name)
+    assert {split: len(corpus.split(split)) for split in SPLITS} == part.tokens
+    assert len(corpus.vocabulary) == part.vocab_size
+    assert corpus.vocabulary.decode(corpus.train[-1:]) == [EOS]
+    assert len(corpus.test) == len(whole.test) and corpus.train.bincount().min() >= part.least
+
+
+def test_a_slice_knows_only_the_words_that_its_training_text_repeats(tiny, monkeypatch):
+    train, valid = b"a b\na c <unk> <unk>\nd d\n", b"c a d\ne <unk>\n"
+    folder = tiny(tokens={"train": 11, "valid": 7, "test": 7}, vocab_size=11, hashes=HASHES)
+    (folder / FILES["train"]).write_bytes(train)
+    (folder / FILES["valid"]).write_bytes(valid)
+    monkeypatch.setitem(SLICES, "tiny-8", Slice("tiny-8", PUBLISHED["tiny"], {"train": 8}, least=2, vocab_size=3))
+    corpus = load_corpus("tiny-8", folder)
+    assert " ".join(corpus.vocabulary.decode(corpus.train)) == "a <unk> <eos> a <unk> <unk> <unk> <eos>"
+    assert " ".join(corpus.vocabulary.decode(corpus.valid)) == "<unk> a <unk> <eos> <unk> <unk> <eos>"
+    assert corpus.name == "tiny-8" and corpus.checked.endswith(" of tiny")
 
 
 def test_the_toy_language_ships_with_its_floor():
@@ -188,7 +210,7 @@ def test_a_wrong_vocabulary_and_an_unknown_name_are_refused(tiny):
     folder = tiny(vocab_size=9)
     with pytest.raises(CorpusError, match="7 word types and Tiny has 9"):
         load_corpus("tiny", folder)
-    with pytest.raises(CorpusError, match="there is no corpus 'brown'; choose one of toy, ptb, wikitext-2"):
+    with pytest.raises(CorpusError, match="there is no corpus 'brown'; choose one of toy, ptb, wikitext-2, ptb-100k"):
         load_corpus("brown")
 
 

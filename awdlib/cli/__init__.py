@@ -10,8 +10,9 @@ import sys
 import warnings
 from typing import NoReturn
 
-from awdlib.cli import comparing, evaluating, generating, training
-from awdlib.cli.training import INTERRUPTED
+from awdlib.cli import ablating, comparing, evaluating, generating, training
+from awdlib.cli.training import STATUS
+from awdlib.stops import INTERRUPTED
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:  # outside of training, which stops between two updates and saves
         _say("interrupted")
-        return INTERRUPTED
+        return STATUS[INTERRUPTED]
 
 
 def _say(line: str) -> None:
@@ -69,6 +70,6 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the page of the command line in the book is made from it."""
     parser = _OneLineParser(prog="python -m awdlib", description="AWD-LSTM, piece by piece.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (training, evaluating, generating, comparing):
+    for group in (training, evaluating, generating, ablating, comparing):
         group.add_commands(commands)
     return parser

@@ -1,10 +1,7 @@
 """``train``, ``finetune`` and ``presets``; the loop that every command which trains shares."""
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +15,11 @@ from awdlib.model import ModelConfig
 from awdlib.presets import PRESETS, Preset
 from awdlib.runs import CHECKPOINT, Run, hold, read_record, resume, start_finetuning
 from awdlib.settings import apply_settings, suggest
+from awdlib.stops import INTERRUPTED, TIME_IS_UP, Stop, stops
 from awdlib.training import EpochRecord, Training, start
 from awdlib.training_config import TrainConfig, finetuning
 
-INTERRUPTED = 130  #: exit status of a run that Ctrl-C has ended
+STATUS = {INTERRUPTED: 130, TIME_IS_UP: 75}  #: exit status of a run that is not finished, by what ended it
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -41,7 +39,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a setting")
-    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
+    _add_stretches(command)
 
     command = commands.add_parser("finetune", help="fine-tune a finished run into a new one")
     command.set_defaults(command=_finetune)
@@ -51,13 +49,31 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--data", type=Path, help="folder that holds the corpus")
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint; start if none")
-    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
+    _add_stretches(command)
 
     command = commands.add_parser("presets", help="list the presets")
     command.set_defaults(command=_presets)
 
 
+def _add_stretches(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--checkpoint-minutes", type=float, default=3.0, metavar="M", help="between two checkpoints")
+    add_time_limit(command)
+
+
+def add_time_limit(command: argparse.ArgumentParser) -> None:
+    """Add ``--time-limit``.
+
+    Args:
+        command: the parser of a command that trains.
+    """
+    command.add_argument(
+        "--time-limit", type=float, metavar="MINUTES",
+        help=f"stop then, with a checkpoint, and exit with {STATUS[TIME_IS_UP]} if there is more to do",
+    )  # fmt: skip
+
+
 def _train(options: argparse.Namespace) -> int:
+    stop = Stop(options.time_limit)
     keep_freed_memory()
     preset = chosen_preset(options)
     device = choose_device(options.device)
@@ -66,10 +82,11 @@ def _train(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs") / f"{options.preset}-{corpus.name}-{preset.training.seed}"
     with hold(folder):  # before looking whether it has a run: until the end nobody else may begin one there
         training = _training(options, preset, corpus, folder, device)
-        return follow(Run(folder, corpus, training, options.preset, options.checkpoint_minutes))
+        return follow(Run(folder, corpus, training, options.preset, options.checkpoint_minutes), stop)
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    stop = Stop(options.time_limit)
     keep_freed_memory()
     parent, device = read_record(options.run), choose_device(options.device)
     corpus = load_corpus(parent["corpus"]["name"], options.data)
@@ -82,25 +99,23 @@ def _finetune(options: argparse.Namespace) -> int:
             print(f"resuming {folder} in epoch {training.epoch}, after {training.updates:,} updates")
         else:
             training = start_finetuning(options.run, corpus, options.epochs, device)
-        return follow(Run(folder, corpus, training, parent["preset"], options.checkpoint_minutes, parent=origin))
+        return follow(Run(folder, corpus, training, parent["preset"], options.checkpoint_minutes, parent=origin), stop)
 
 
-def follow(run: Run) -> int:
-    """Train a run to its end in front of the user.
+def follow(run: Run, stop: Stop) -> int:
+    """Train a run to its end in front of the user, or until it is to stop.
 
     Args:
         run: fresh, or resumed.
+        stop: asked after every update.
 
     Returns:
         the exit status.
     """
     introduce(run)
-    with interrupts() as interrupted:
-        finished = consume(run, interrupted)
-    if not finished:
-        run.save("interrupted")
-        print(f"interrupted; {run.folder} holds a checkpoint: run the same command with --resume to go on")
-        return INTERRUPTED
+    if why := consume(run, stop):
+        print(f"{why}; {run.folder} holds a checkpoint: run the same command with --resume to go on")
+        return STATUS[why]
     final = run.finish()
     floor = run.corpus.floor.get("test")
     beside = f" (floor {floor:.2f})" if floor else ""
@@ -163,16 +178,18 @@ def introduce(run: Run) -> None:
     )
 
 
-def consume(run: Run, interrupted: list[int]) -> bool:
-    """Train to the end with a progress bar; False when interrupted.
+def consume(run: Run, stop: Stop) -> str:
+    """Train with a progress bar until the end, or until the run is to stop, which then leaves a checkpoint.
 
     Args:
         run: fresh, or resumed.
-        interrupted: no longer empty once the user wants to stop.
+        stop: asked after every update, and by signals.
+
+    Returns:
+        why it stopped; "" at its end.
     """
-    bar = _bar(run)
     columns = run.training.config.batch_size
-    with bar:
+    with stops(stop), _bar(run) as bar:
         for record in run.steps():
             if isinstance(record, EpochRecord):
                 bar.write(_line(record, run), file=sys.stdout)
@@ -180,9 +197,10 @@ def consume(run: Run, interrupted: list[int]) -> bool:
             else:
                 bar.set_description(f"epoch {record.epoch}", refresh=False)
                 bar.update(record.seq_len * columns)
-            if interrupted:
-                return False
-    return True
+            if why := stop():
+                run.save("interrupted")
+                return why
+    return ""
 
 
 def _bar(run: Run) -> tqdm:
@@ -206,20 +224,6 @@ def _line(record: EpochRecord, run: Run) -> str:
     if record.averaging_began:
         parts.append(f"averaging begins (by {record.averaging_began})")
     return "  ".join(parts)
-
-
-@contextmanager
-def interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and termination instead of dying of them, so that the run stops between two updates."""
-    caught: list[int] = []
-    before = {
-        kind: signal.signal(kind, lambda number, _: caught.append(number)) for kind in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield caught
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def _presets(options: argparse.Namespace) -> int:

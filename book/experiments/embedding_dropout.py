@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from awdlib.batches import batchify, fixed_windows
-from awdlib.corpora import CORPORA, Corpus, load_corpus
+from awdlib.corpora import PUBLISHED, Corpus, load_corpus
 from awdlib.dropout import keep_mask
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
@@ -381,7 +381,9 @@ def main() -> int:
     settings = fixed | {
         "windows": before["windows"]
         if before
-        else rounded({n: window_statistics(load_corpus(n)) for n in CORPORA}),
+        else rounded(
+            {n: window_statistics(load_corpus(n)) for n in ("toy", *PUBLISHED)}
+        ),
         "exact": before["exact"] if before else exact(corpus),
     }
     cells = [{"arm": arm, "seed": seed} for seed in SEEDS for arm in ARMS]

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from awdlib import checkpoints
 from awdlib.batches import batchify, fixed_windows
-from awdlib.corpora import CORPORA, EOS, SPLITS, UNKNOWN, Corpus, load_corpus
+from awdlib.corpora import EOS, PUBLISHED, SPLITS, UNKNOWN, Corpus, load_corpus
 from awdlib.environment import describe_environment, now
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.ngrams import KneserNey
@@ -333,8 +333,12 @@ def main() -> int:
         checkpoints.write_json(options.out, rounded(record))
 
     parts = {
-        "corpora": lambda: {n: statistics(load_corpus(n)) for n in CORPORA},
-        "baselines": lambda: {n: baselines(load_corpus(n)) for n in CORPORA},
+        "corpora": lambda: {
+            n: statistics(load_corpus(n)) for n in ("toy", *PUBLISHED)
+        },
+        "baselines": lambda: {
+            n: baselines(load_corpus(n)) for n in ("toy", *PUBLISHED)
+        },
         "samples": lambda: samples(language),
         "more_text": lambda: more_text(toy, language),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sizes
 
-from awdlib.corpora import CORPORA, PUBLISHED
+from awdlib.corpora import PUBLISHED
 from awdlib.precision import has_bf16
 
 
@@ -53,7 +53,7 @@ GROUPS = {
     "evaluate": Group(tuple(sizes.EVALUATE), ("awdlib", "bare", "fastai"), quick=("batch-10",)),
     "cache": Group(("window-500", "window-3785"), ("awdlib", "per-token-loop"), quick=("window-500",)),
     "import": Group(("library",), ("awdlib", "fastai"), quick=("library",), on_gpu=False),
-    "corpus": Group(CORPORA, ("awdlib", "plain-reader"), quick=("toy",), on_gpu=False),
+    "corpus": Group(("toy", *PUBLISHED), ("awdlib", "plain-reader"), quick=("toy",), on_gpu=False),
     "growth": Group(
         tuple(sizes.GROWTH),
         ("awdlib",),
