@@ -191,9 +191,14 @@ def _as_gru(preset: Preset, hidden_size: int) -> Preset:
 _ZAREMBA_SMALL = _zaremba(200, 20, 0.0, 0.1, epochs=13, full=5, by=2.0, clip=5.0)
 _ZAREMBA_MEDIUM = _zaremba(650, 35, 0.5, 0.05, epochs=39, full=7, by=1.2, clip=5.0)
 _ZAREMBA_LARGE = _zaremba(1500, 35, 0.65, 0.04, epochs=55, full=15, by=1.15, clip=10.0)
+_ZAREMBA_100K = replace(
+    _zaremba(160, 35, 0.5, 0.05, epochs=32, full=15, by=1.2, clip=5.0),
+    corpus="ptb-100k",
+    source="this project: Zaremba et al.'s medium model and rule at the size and budget of ptb-100k",
+)
 
-#: The presets by name. The first ones are this project's own; the others are the paper's, the original README's, the paper's
-#: with GRU, and the three models of Zaremba et al. 2014. ``python -m awdlib presets`` lists them.
+#: The presets by name. The first seven are this project's own; the others are the paper's, the original README's, the
+#: paper's with GRU, and the three models of Zaremba et al. 2014. ``python -m awdlib presets`` lists them.
 #:
 #: :meta hide-value:
 PRESETS: dict[str, Preset] = {
@@ -203,6 +208,7 @@ PRESETS: dict[str, Preset] = {
     "ptb-100k": _PTB_100K,
     "ptb-100k-unregularized": _unregularized(_PTB_100K),
     "ptb-100k-gru": _as_gru(_PTB_100K, hidden_size=197),
+    "ptb-100k-zaremba": _ZAREMBA_100K,
     "awd-lstm-ptb": _PTB,
     "awd-lstm-ptb-readme": replace(
         _PTB,
