@@ -5,6 +5,7 @@ It holds::
     RUN/record.json      configuration, versions, hardware, every epoch's figures, the final figures
     RUN/checkpoint.pt    all that the run needs to go on exactly where it was
     RUN/best.pt          the weights of the best validation epoch (the average's, once there is one)
+    RUN/cache.json       theta and lambda of the continuous cache, once they have been tuned
 """
 
 import json
@@ -31,6 +32,7 @@ from awdlib.training import EpochRecord, StepRecord, Training, columns_of, requi
 from awdlib.training_config import TrainConfig, decided, finetuning
 
 RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"  #: the files in a run's folder
+TUNED = "cache.json"  #: what tune-cache adds to them
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import NoReturn
 
-from awdlib.cli import ablating, comparing, evaluating, generating, training
+from awdlib.cli import ablating, comparing, evaluating, generating, reproducing, training
 from awdlib.cli.training import STATUS
 from awdlib.stops import INTERRUPTED
 
@@ -70,6 +70,6 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the page of the command line in the book is made from it."""
     parser = _OneLineParser(prog="python -m awdlib", description="AWD-LSTM, piece by piece.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (training, evaluating, generating, ablating, comparing):
+    for group in (training, evaluating, generating, ablating, comparing, reproducing):
         group.add_commands(commands)
     return parser

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from awdlib.cache import CacheConfig
+from awdlib.runs import TUNED
 
-TUNED = "cache.json"  #: what tune-cache leaves in a run's folder
 OPTIONS = {"window": "--window", "flatness": "--theta", "weight": "--lambda"}  #: field of `CacheConfig` -> its option
 
 

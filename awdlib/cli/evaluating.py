@@ -9,12 +9,12 @@ import torch
 
 from awdlib import checkpoints
 from awdlib.cache import CacheConfig, sweep_flatness, target_probabilities
-from awdlib.cli.cache_options import TUNED, add_cache_options, cache_settings
+from awdlib.cli.cache_options import add_cache_options, cache_settings
 from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import choose_device
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel
-from awdlib.runs import load_best, read_record
+from awdlib.runs import TUNED, load_best, read_record
 
 THETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)  #: what tune-cache tries unless told
 COLUMNS = 10  #: tuning reads the validation text in this many streams, each with a cache of its own

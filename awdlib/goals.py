@@ -1,0 +1,174 @@
+"""Every number that this project wants to reach, where it was published, and the commands that lead to it.
+
+`GOALS` has them in the order in which they are worth computing: the base models, what builds on them, then their
+variants. ``python -m awdlib reproduce NAME`` takes the steps of
+one, skips what is finished, and goes on with what was interrupted; the records of its runs are what the book's page of
+results is made from.
+"""
+
+from dataclasses import dataclass
+
+from awdlib.ablation import ROWS
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, and the folder in which it leaves its run.
+
+    Example:
+        >>> from awdlib.goals import Step
+        >>> Step("train", "ptb-small", ("--preset", "ptb-small")).command()
+        'python -m awdlib train --preset ptb-small --out runs/ptb-small --resume'
+    """
+
+    kind: str  #: "train", "finetune", "tune-cache" or "ablate"
+    run: str  #: folder below that of all runs; of a grid, the folder of its cells
+    options: tuple[str, ...] = ()  #: beyond those that every step of this kind has
+    parent: str = ""  #: the run that "finetune" starts from
+    row: str = ""  #: of an ablation: the one row that is wanted; "" for all
+
+    def words(self, runs: str) -> list[str]:
+        """The words of the command.
+
+        Args:
+            runs: folder of all runs.
+
+        Returns:
+            the command's name and its options.
+        """
+        folder = f"{runs}/{self.run}"
+        fixed = {
+            "train": [*self.options, "--out", folder, "--resume"],
+            "finetune": [f"{runs}/{self.parent}", *self.options, "--out", folder, "--resume"],
+            "tune-cache": [folder, *self.options],
+            "ablate": [*self.options, "--out", folder],
+        }
+        return [self.kind, *fixed[self.kind]]
+
+    def command(self) -> str:
+        """The same as one line to copy."""
+        return " ".join(["python", "-m", "awdlib", *self.words("runs")])
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something to be reached; those of `GOALS` have a name.
+
+    Example:
+        >>> from awdlib.goals import GOALS
+        >>> goal = GOALS["awd-lstm-ptb-cache"]
+        >>> goal.published, [step.kind for step in goal.steps]
+        ((53.9, 52.8), ['train', 'finetune', 'tune-cache'])
+    """
+
+    system: str  #: as a table calls it
+    corpus: str  #: as `awdlib.corpora.load_corpus` calls it
+    steps: tuple[Step, ...]  #: in order; the last one's run holds the result
+    published: tuple[float, float] | None = None  #: perplexity on validation and test text, where somebody reports it
+    source: str = ""  #: who
+
+    @property
+    def cached(self) -> bool:
+        """Whether the result is the one with the continuous cache."""
+        return self.steps[-1].kind == "tune-cache"
+
+
+_PAPER, _README, _ZAREMBA = "Merity et al. 2017", "the original code's README", "Zaremba et al. 2014"
+_WINDOW = {"ptb": "500", "wikitext-2": "3785"}  # of the cache: the original README's
+_SEEDS = (1, 2, 3)
+
+
+def _train(preset: str, run: str = "", *options: str) -> Step:
+    return Step("train", run or preset, ("--preset", preset, *options))
+
+
+def _chain(
+    preset: str, corpus: str, system: str, source: str, published: list[tuple[float, float] | None]
+) -> dict[str, Goal]:
+    """Trained, then fine-tuned, then with the cache: three goals, each with the steps of the one before."""
+    tuned = f"{preset}-finetuned"
+    steps = (
+        _train(preset),
+        Step("finetune", tuned, parent=preset),
+        Step("tune-cache", tuned, ("--window", _WINDOW[corpus])),
+    )
+    labels = {"": ", not fine-tuned", "-finetuned": ", fine-tuned", "-cache": ", fine-tuned, with the cache"}
+    return {
+        preset + end: Goal(system + label, corpus, steps[: number + 1], published[number], source)
+        for number, (end, label) in enumerate(labels.items())
+    }
+
+
+def _ablation(preset: str, corpus: str) -> dict[str, Goal]:
+    """The paper's rows that leave something out, each a run beside the full one."""
+    return {
+        f"{row}-{corpus}": Goal(
+            ROWS[row].label, corpus,
+            (Step("ablate", f"ablation-{corpus}", ("--preset", preset, "--rows", row, "--seeds", "1"), row=row),),
+            ROWS[row].published[corpus], _PAPER,
+        )
+        for row in ROWS if row not in ("full", "fine-tuned")
+    }  # fmt: skip
+
+
+def _slice(preset: str, system: str) -> Goal:
+    """A few seeds of a preset beside the ablation's runs."""
+    arm = preset.removeprefix("ptb-100k-")
+    steps = tuple(_train(preset, f"ptb-100k/{arm}-{seed}", "--seed", str(seed)) for seed in _SEEDS)
+    return Goal(system, "ptb-100k", steps)
+
+
+def _quick(preset: str, corpus: str) -> dict[str, Goal]:
+    """A model that two CPU cores can train, without and with the cache."""
+    steps = (_train(preset), Step("tune-cache", preset, ("--window", _WINDOW[corpus])))
+    names = {"": "AWD-LSTM at reduced size", "-cache": "AWD-LSTM at reduced size, with the cache"}
+    return {preset + end: Goal(name, corpus, steps[: number + 1]) for number, (end, name) in enumerate(names.items())}
+
+
+#: By name.
+#:
+#: :meta hide-value:
+GOALS: dict[str, Goal] = {
+    **_chain("awd-lstm-ptb", "ptb", "AWD-LSTM", _PAPER, [(60.7, 58.8), (60.0, 57.3), (53.9, 52.8)]),
+    "awd-gru-ptb": Goal("AWD-GRU", "ptb", (_train("awd-gru-ptb"),)),
+    **_chain("awd-lstm-wt2", "wikitext-2", "AWD-LSTM", _PAPER, [(69.1, 66.0), (68.6, 65.8), (53.8, 52.0)]),
+    "awd-gru-wt2": Goal("AWD-GRU", "wikitext-2", (_train("awd-gru-wt2"),)),
+    **_chain(
+        "awd-lstm-ptb-readme", "ptb", "AWD-LSTM, the code's settings", _README,
+        [(61.2, 58.8), (58.8, 56.5), (53.2, 52.5)],
+    ),
+    **_chain(
+        "awd-lstm-wt2-readme", "wikitext-2", "AWD-LSTM, the code's settings", _README,
+        [(68.7, 65.6), (67.4, 64.7), (52.2, 50.6)],
+    ),
+    "zaremba-small": Goal("Zaremba, small", "ptb", (_train("zaremba-small"),), (120.7, 114.5), _ZAREMBA),
+    "zaremba-medium": Goal("Zaremba, medium", "ptb", (_train("zaremba-medium"),), (86.2, 82.7), _ZAREMBA),
+    "zaremba-large": Goal("Zaremba, large", "ptb", (_train("zaremba-large"),), (82.2, 78.4), _ZAREMBA),
+    **_ablation("awd-lstm-ptb", "ptb"),
+    **_ablation("awd-lstm-wt2", "wikitext-2"),
+    "ptb-100k": Goal(
+        "the nine rows of the ablation", "ptb-100k",
+        (Step("ablate", "ptb-100k", ("--preset", "ptb-100k", "--seeds", ",".join(map(str, _SEEDS)))),),
+    ),
+    "ptb-100k-unregularized": _slice("ptb-100k-unregularized", "no regularizer"),
+    "ptb-100k-gru": _slice("ptb-100k-gru", "GRU of equal size"),
+    "ptb-100k-zaremba": _slice("ptb-100k-zaremba", "Zaremba's rule"),
+    "ptb-100k-cache": Goal(
+        "with the cache", "ptb-100k",
+        (
+            Step("ablate", "ptb-100k", ("--preset", "ptb-100k", "--seeds", ",".join(map(str, _SEEDS)))),
+            *(Step("tune-cache", f"ptb-100k/full-{seed}", ("--window", "500")) for seed in _SEEDS),
+        ),
+    ),
+    **_quick("ptb-quick", "ptb"),
+    **_quick("wikitext-2-quick", "wikitext-2"),
+}  # fmt: skip
+_OURS = ("ptb-100k", "ptb-quick", "wikitext-2-quick")  # presets of this project, for a CPU
+#: What ``reproduce`` can be asked for at once, in the order in which it is done: the paper's sizes, which need a GPU,
+#: and what two CPU cores can do within hours.
+#:
+#: :meta hide-value:
+GROUPS = {
+    "gpu": [name for name in GOALS if not name.startswith(_OURS)],
+    "cpu": [name for name in GOALS if name.startswith(_OURS)],
+}
