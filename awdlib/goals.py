@@ -76,6 +76,11 @@ class Goal:
 _PAPER, _README, _ZAREMBA = "Merity et al. 2017", "the original code's README", "Zaremba et al. 2014"
 _WINDOW = {"ptb": "500", "wikitext-2": "3785"}  # of the cache: the original README's
 _SEEDS = (1, 2, 3)
+_STRONGER = tuple(
+    word
+    for setting in ("dropout_input=0.3", "dropout_hidden=0.2", "dropout_output=0.3", "dropout_weight=0.3")
+    for word in ("--set", setting)
+)
 
 
 def _train(preset: str, run: str = "", *options: str) -> Step:
@@ -146,6 +151,13 @@ GOALS: dict[str, Goal] = {
     "zaremba-large": Goal("Zaremba, large", "ptb", (_train("zaremba-large"),), (82.2, 78.4), _ZAREMBA),
     **_ablation("awd-lstm-ptb", "ptb"),
     **_ablation("awd-lstm-wt2", "wikitext-2"),
+    "ptb-100k-pilot": Goal(
+        "two strengths of the dropouts, to choose between", "ptb-100k",
+        tuple(
+            _train("ptb-100k", f"ptb-100k-pilot/{name}", "--seed", "0", *settings)
+            for name, settings in {"chosen": (), "stronger": _STRONGER}.items()
+        ),
+    ),
     "ptb-100k": Goal(
         "the nine rows of the ablation", "ptb-100k",
         (Step("ablate", "ptb-100k", ("--preset", "ptb-100k", "--seeds", ",".join(map(str, _SEEDS)))),),

@@ -66,7 +66,7 @@ def files_below(folder, pattern="*"):
 
 def test_the_wheel_carries_the_modules_the_small_data_and_the_scripts_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    data = {f"awdlib/{name}" for folder in ("data/toy", "data/runs") for name in files_below(folder)}
+    data = {f"awdlib/{name}" for folder in ("data/toy", "data/runs", "data/benchmarks") for name in files_below(folder)}
     assert names == files_below("awdlib") | data
     assert any(name.startswith("awdlib/data/toy/") for name in names)
     assert any(name.startswith("awdlib/explore/") and name.endswith(".js") for name in names)
