@@ -15,7 +15,7 @@ ORDER = [
     "ngrams", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "model", "model_contract",
     "exercises", "softmax", "evaluation", "agreement", "reach", "cache", "generation", "training_config",
     "training_records", "gradients", "graphs", "training", "presets", "settings", "environment", "checkpoints", "locks",
-    "records", "runs", "ablation", "ablation_table", "chapters", "figures", "explore", "cli", "__main__",
+    "records", "runs", "ablation", "ablation_table", "goals", "results", "fastest", "chapters", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them

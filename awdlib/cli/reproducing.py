@@ -12,7 +12,7 @@ from awdlib.fastest import fastest_settings
 from awdlib.goals import GOALS, GROUPS, Step
 from awdlib.runs import RECORD, TUNED, read_record
 from awdlib.settings import suggest
-from awdlib.stops import TIME_IS_UP
+from awdlib.stops import Stop
 
 TRIAL = ("--corpus", "toy", "--epochs", "2")  # of a dry run
 TRIAL_SETTINGS = ("embedding_size=8", "hidden_size=12", "batch_size=60", "eval_batch_size=60", "bptt=35", "patience=0")
@@ -48,17 +48,18 @@ def _reproduce(options: argparse.Namespace) -> int:
     if not options.names:
         return _list()
     steps = [step for name in options.names for step in _steps(name)]
-    began, settings = time.monotonic(), _fastest(options)
+    stop, began = Stop(options.time_limit), time.monotonic()
+    settings = _fastest(options)
     for step in dict.fromkeys(steps):
         if _is_done(step, options.runs):
             continue
+        if why := stop():
+            print(f"{why}; run the same command again to go on")
+            return STATUS[why]
         words = _words(step, options, settings)
         if options.time_limit is not None and step.kind != "tune-cache":
             left = options.time_limit - (time.monotonic() - began) / 60
-            if left <= 0:
-                print(f"{TIME_IS_UP}; run the same command again to go on")
-                return STATUS[TIME_IS_UP]
-            words += ["--time-limit", f"{left:.4f}"]
+            words += ["--time-limit", f"{max(left, 1e-9):.3g}"]
         print(f"\n$ python -m awdlib {' '.join(words)}", flush=True)
         status = _run(words)
         _keep_records(step, options)

@@ -126,7 +126,7 @@ def published_table(corpus: str, records: Path | None = None) -> Table:
         "record",
         "command",
     ]
-    return Table(f"Published perplexities on {corpus}, and ours", _named(head), rows)
+    return Table(f"Published perplexities on {corpus}, and ours", head, rows)
 
 
 def ours_table(names: Sequence[str], records: Path | None = None) -> Table:
@@ -151,12 +151,8 @@ def ours_table(names: Sequence[str], records: Path | None = None) -> Table:
             raise ValueError(f"{name} has no record: run 'python -m awdlib reproduce {name} --records data/runs'")
         command = f"`python -m awdlib reproduce {name}`"
         rows.append([goal.system, goal.corpus, _reached(result), *_how(result), command])
-    head = ["model", "corpus", "valid / test", "size", "budget", "hardware", "record", "command"]
+    head = ["model", "corpus", "valid / test", "size", "budget", "seed", "hardware", "record", "command"]
     return Table("Whole corpora at reduced size", head, rows)
-
-
-def _named(head: list[str]) -> list[str]:
-    return [name or "standing" for name in head]
 
 
 def _reached(result: Result | None) -> str:
@@ -167,8 +163,9 @@ def _reached(result: Result | None) -> str:
 
 def _how(result: Result | None) -> list[str]:
     if result is None:
-        return ["–"] * 4
-    return [result.size, result.budget, result.hardware, f"`data/runs/{result.path}`"]
+        return ["–"] * 5
+    seed = str(result.record["training"]["seed"])
+    return [result.size, result.budget, seed, result.hardware, f"`data/runs/{result.path}`"]
 
 
 SAYS = {

@@ -1,0 +1,236 @@
+"""Goals and results: what was published, the commands that lead there, what the records say, and the page about it."""
+
+import json
+import statistics
+from dataclasses import replace
+
+import pytest
+from test_records import RUNS, read, script
+
+from awdlib.ablation import ROWS
+from awdlib.cli import build_parser
+from awdlib.figures import recorded_runs, results
+from awdlib.figures.results import CLOSE, MISSED, NOT_RUN, REPRODUCED, UNDER_WAY, standing
+from awdlib.goals import GOALS, GROUPS
+from awdlib.model import ModelConfig
+from awdlib.presets import PRESETS
+from awdlib.results import HIGHER, LOWER, OPEN, WITHIN, Difference, differences, result_of
+from awdlib.runs import RECORD, TUNED
+from awdlib.training import TrainConfig
+
+#: validation and test perplexity, as the papers' tables and the original README have them
+PUBLISHED = {
+    "zaremba-small": (120.7, 114.5), "zaremba-medium": (86.2, 82.7), "zaremba-large": (82.2, 78.4),
+    "awd-lstm-ptb": (60.7, 58.8), "awd-lstm-ptb-finetuned": (60.0, 57.3), "awd-lstm-ptb-cache": (53.9, 52.8),
+    "awd-lstm-wt2": (69.1, 66.0), "awd-lstm-wt2-finetuned": (68.6, 65.8), "awd-lstm-wt2-cache": (53.8, 52.0),
+    "awd-lstm-ptb-readme": (61.2, 58.8), "awd-lstm-ptb-readme-finetuned": (58.8, 56.5),
+    "awd-lstm-ptb-readme-cache": (53.2, 52.5), "awd-lstm-wt2-readme": (68.7, 65.6),
+    "awd-lstm-wt2-readme-finetuned": (67.4, 64.7), "awd-lstm-wt2-readme-cache": (52.2, 50.6),
+    "no-ntasgd-ptb": (66.3, 63.7), "no-variable-windows-ptb": (61.3, 58.9), "no-embedding-dropout-ptb": (65.1, 62.7),
+    "no-weight-decay-ptb": (63.7, 61.0), "no-ar-tar-ptb": (62.7, 60.3), "full-sized-embedding-ptb": (68.0, 65.6),
+    "no-weight-drop-ptb": (71.1, 68.9), "no-ntasgd-wikitext-2": (73.3, 69.7),
+    "no-variable-windows-wikitext-2": (69.3, 66.2), "no-embedding-dropout-wikitext-2": (71.1, 68.1),
+    "no-weight-decay-wikitext-2": (71.9, 68.7), "no-ar-tar-wikitext-2": (73.2, 70.1),
+    "full-sized-embedding-wikitext-2": (73.7, 70.7), "no-weight-drop-wikitext-2": (78.4, 74.9),
+}  # fmt: skip
+ARMS = ["full", *recorded_runs.ARMS]
+
+
+# Goals
+
+
+def test_every_published_number_is_a_goal_with_its_figures():
+    assert {name: goal.published for name, goal in GOALS.items() if goal.published} == PUBLISHED
+    assert all(goal.source for goal in GOALS.values() if goal.published)
+
+
+@pytest.mark.parametrize("name", GOALS)
+def test_each_step_is_a_command_that_the_parser_takes_and_the_folders_fit_together(name):
+    goal, made = GOALS[name], set()
+    for step in goal.steps:
+        options = build_parser().parse_args(step.words("runs"))
+        assert step.command().startswith(f"python -m awdlib {step.kind} ")
+        if step.kind in ("train", "ablate"):
+            assert PRESETS[options.preset].corpus == goal.corpus
+            made.add(step.run)
+        if step.kind == "finetune":
+            assert step.parent in made
+            made.add(step.run)
+        if step.kind == "tune-cache":
+            assert {step.run, step.run.split("/")[0]} & made
+            assert options.window == {"wikitext-2": 3785}.get(goal.corpus, 500)
+
+
+def test_the_groups_share_out_all_goals_and_a_gpu_begins_with_the_papers_model():
+    assert sorted([*GROUPS["gpu"], *GROUPS["cpu"]]) == sorted(GOALS)
+    assert GROUPS["gpu"][:4] == ["awd-lstm-ptb", "awd-lstm-ptb-finetuned", "awd-lstm-ptb-cache", "awd-gru-ptb"]
+    assert all(GOALS[name].published is None for name in GROUPS["cpu"])
+
+
+# Results
+
+
+def pretend(folder, run, status="finished", **changes):
+    """A record with figures made up."""
+    record = read("ptb-small") | {"status": status} | changes
+    path = folder / run / RECORD
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    return record
+
+
+def cached(folder, run, without, reached):
+    tuned = {"valid": {"without": 70.0, "with": 60.0}, "test": {"without": without, "with": reached}}
+    (folder / run / TUNED).write_text(json.dumps(tuned))
+
+
+def test_where_a_number_stands(tmp_path):
+    goal = GOALS["awd-lstm-ptb"]
+    assert standing(goal, result_of(goal, tmp_path)) == NOT_RUN
+    pretend(tmp_path, "awd-lstm-ptb", "interrupted", final_perplexity=None)
+    under_way = result_of(goal, tmp_path)
+    assert standing(goal, under_way) == UNDER_WAY and under_way.test is None
+    assert under_way.valid == min(epoch["valid_perplexity"] for epoch in under_way.record["epochs"])
+    for share, wanted in ((CLOSE * 0.9, REPRODUCED), (-CLOSE * 0.9, REPRODUCED), (CLOSE * 1.1, MISSED)):
+        for off in ((share, 0.0), (0.0, share)):
+            valid, test = (aim * (1 + part) for aim, part in zip(goal.published, off, strict=True))
+            (tmp_path / "awd-lstm-ptb" / RECORD).unlink()
+            (tmp_path / "awd-lstm-ptb").rmdir()
+            pretend(tmp_path, "awd-lstm-ptb", final_perplexity={"valid": valid, "test": test})
+            assert standing(goal, result_of(goal, tmp_path)) == wanted
+
+
+def test_a_goal_with_the_cache_is_reached_when_it_is_tuned_and_a_row_has_its_own_run(tmp_path):
+    goal, row = GOALS["awd-lstm-ptb-cache"], GOALS["no-ar-tar-ptb"]
+    pretend(tmp_path, "awd-lstm-ptb-finetuned")
+    assert result_of(goal, tmp_path) is None and result_of(GOALS["awd-lstm-ptb-finetuned"], tmp_path)
+    cached(tmp_path, "awd-lstm-ptb-finetuned", 57.0, 52.0)
+    found = result_of(goal, tmp_path)
+    assert (found.valid, found.test, found.path) == (60.0, 52.0, f"awd-lstm-ptb-finetuned/{TUNED}")
+    assert result_of(row, tmp_path) is None
+    pretend(tmp_path, "ablation-ptb/no-ar-tar-1")
+    assert result_of(row, tmp_path).path == f"ablation-ptb/no-ar-tar-1/{RECORD}"
+
+
+def test_a_table_says_size_budget_hardware_and_how_far_a_run_is(tmp_path):
+    pretend(tmp_path, "awd-lstm-ptb", "interrupted", final_perplexity=None, training=read("ptb-small")["training"] | {
+        "epochs": 750}, environment=read("ptb-small")["environment"] | {"gpu": "NVIDIA H200"})  # fmt: skip
+    row = results.published_table("ptb", tmp_path).rows[0]
+    assert row[3].endswith(" / –") and row[4] == UNDER_WAY
+    assert row[5] == "2 layers, 300 and 600, 6.3 M parameters" and row[6] == "9 of 750 epochs, 21 min"
+    assert row[7] == "1" and row[8] == "NVIDIA H200, bf16" and row[10] == "`python -m awdlib reproduce awd-lstm-ptb`"
+
+
+@pytest.mark.parametrize(("values", "verdict"), [
+    ((3.0, 3.1, 2.9), HIGHER), ((-3.0, -3.1, -2.9), LOWER),
+    ((1.0, 3.0, 2.0), OPEN), ((-1.0, 3.0, 1.0), WITHIN), ((1.0, 1.0), HIGHER),
+])  # fmt: skip
+def test_a_difference_is_told_from_chance_by_students_interval(values, verdict):
+    one = Difference("arm", "full", dict(enumerate(values, 1)))
+    assert one.verdict == verdict
+    low, high = one.interval
+    # Student's t of both ends is the table's quantile: 4.303 at two degrees of freedom, 12.706 at one
+    error = statistics.stdev(values) / len(values) ** 0.5
+    assert (high - one.mean) == pytest.approx({2: 12.706, 3: 4.303}[len(values)] * error)
+    assert low + high == pytest.approx(2 * one.mean)
+
+
+def test_differences_are_taken_at_equal_seed_and_from_finished_runs_alone(tmp_path):
+    slice_ = tmp_path / "ptb-100k"
+    for seed, full, other in ((1, 100.0, 103.0), (2, 110.0, 114.0), (3, 90.0, 80.0)):
+        pretend(slice_, f"full-{seed}", final_perplexity={"valid": 1.0, "test": full})
+        cached(slice_, f"full-{seed}", full, full - seed)
+        done = "interrupted" if seed == 3 else "finished"
+        pretend(slice_, f"no-ar-tar-{seed}", done, final_perplexity={"valid": 1.0, "test": other})
+    pretend(slice_, "gru-1", final_perplexity={"valid": 1.0, "test": 1.0})
+    rows, cache = differences(tmp_path)
+    assert rows.by_seed == {1: 3.0, 2: 4.0} and rows.arm == ROWS["no-ar-tar"].label
+    assert rows.published == pytest.approx(60.3 - 58.8)
+    assert cache.by_seed == {1: -1.0, 2: -2.0, 3: -3.0} and cache.published == pytest.approx(52.8 - 57.3)
+
+
+# The records
+
+
+@pytest.mark.parametrize("seed", recorded_runs.SEEDS)
+@pytest.mark.parametrize("arm", ARMS)
+def test_each_recorded_run_is_the_preset_with_what_its_arm_changes(arm, seed):
+    record, base = recorded_runs.recorded(arm, seed), PRESETS["ptb-100k"]
+    preset = ROWS[arm].vary(base) if arm in ROWS else PRESETS[f"ptb-100k-{arm}"]
+    assert record["status"] == "finished" and record["corpus"]["name"] == "ptb-100k"
+    assert TrainConfig(**record["training"]) == replace(preset.training, seed=seed)
+    assert ModelConfig(**record["model"]) == preset.model
+    assert record["environment"]["commit"] and not record["environment"]["commit"].endswith("+")
+    if arm != "fine-tuned":
+        assert len(record["epochs"]) == preset.training.epochs == base.training.epochs
+
+
+def test_what_is_compared_is_of_equal_size():
+    full, gru = (recorded_runs.recorded(arm, 1)["parameters"] for arm in ("full", "gru"))
+    assert abs(gru / full - 1) < 0.001
+
+
+def test_the_summary_is_what_the_records_say():
+    computed, stored = script("ptb_100k").summary(RUNS), read("ptb-100k/summary")
+    assert json.loads(json.dumps(computed)) == stored
+    assert len(stored["differences"]) == len(ARMS) and len(stored["pilot"]) == 2
+    assert all(len(one["by_seed"]) >= 3 and one["verdict"] for one in stored["differences"])
+    assert PRESETS["ptb-100k"].model == ModelConfig(**stored["size"]["model"])
+    chosen = [one for one in stored["pilot"] if one["dropouts"]["dropout_input"] == 0.2]
+    assert [one["valid"] for one in chosen] == [min(one["valid"] for one in stored["pilot"])]
+
+
+@pytest.mark.parametrize("name", ["ptb-quick", "wikitext-2-quick"])
+def test_the_models_on_whole_corpora_are_the_presets_and_the_cache_helps(name):
+    record, preset = read(f"{name}/record"), PRESETS[name]
+    assert record["status"] == "finished" and record["corpus"]["checked"] == "published hashes"
+    assert len(record["epochs"]) == preset.training.epochs and ModelConfig(**record["model"]) == preset.model
+    tuned = read(f"{name}/cache")
+    assert tuned["settings"]["window"] == {"ptb": 500, "wikitext-2": 3785}[preset.corpus]
+    assert tuned["test"]["with"] < tuned["test"]["without"]
+    assert tuned["test"]["without"] == pytest.approx(record["final_perplexity"]["test"], rel=1e-3)
+
+
+# The page
+
+
+def page():
+    return json.loads((RUNS.parents[1] / "book" / "results.ipynb").read_text(encoding="utf-8"))
+
+
+def test_the_page_shows_what_the_records_say_today():
+    outputs = [output for cell in page()["cells"] for output in cell.get("outputs", [])]
+    shown = ["".join(output["data"]["text/html"]) for output in outputs if "text/html" in output.get("data", {})]
+    found = differences()
+    names = ["ptb-quick", "ptb-quick-cache", "wikitext-2-quick", "wikitext-2-quick-cache"]
+    for table in (results.published_table("ptb"), results.published_table("wikitext-2"), results.days_table(),
+                  results.differences_table(found), results.ours_table(names)):  # fmt: skip
+        assert table._repr_html_() in shown, table.title
+    alts = [cell["metadata"]["mystnb"]["image"]["alt"] for cell in page()["cells"] if "mystnb" in cell["metadata"]]
+    assert results.differences_figure(found).get_label() in alts
+
+
+def test_a_table_is_one_for_screen_readers_and_for_terminals():
+    table = results.Table("A <title>", ["a", "b"], [["`one` & two", "3"], ["x", "44"]])
+    shown = table._repr_html_()
+    assert "A &lt;title&gt;" in shown and "<code>one</code> &amp; two" in shown
+    assert shown.count('scope="col"') == 2 and shown.count('scope="row"') == 2 and 'tabindex="0"' in shown
+    assert repr(table).splitlines()[1:] == ["a            b", "`one` & two  3", "x            44"]
+
+
+def test_the_explorable_of_runs_says_what_each_reached_and_refuses_what_was_not_run():
+    figure = recorded_runs.recorded_figure("no-ntasgd", 2)
+    full, ours = (recorded_runs.recorded(arm, 2) for arm in ("full", "no-ntasgd"))
+    for record in (full, ours):
+        assert f"{record['final_perplexity']['test']:.1f}" in figure.layout.meta["alt"]
+    bold = [trace for trace in figure.data if trace.mode == "lines" and trace.line.width == 3]
+    assert [list(trace.y) for trace in bold] == [[e["valid_perplexity"] for e in r["epochs"]] for r in (full, ours)]
+    rings = [trace for trace in figure.data if trace.mode == "markers"]
+    began = full["averaging"]["begun_after_epoch"]
+    assert list(rings[0].x) == [began] and list(rings[0].y) == [full["epochs"][began - 1]["valid_perplexity"]]
+    assert "never averaging" in figure.layout.meta["alt"] and not list(rings[1].x or ())
+    tuned = recorded_runs.recorded_figure("fine-tuned", 1)
+    assert min(trace.x[0] for trace in tuned.data[-2:-1]) == len(recorded_runs.recorded("full", 1)["epochs"]) + 1
+    for arm, seed in (("no-dropout", 1), ("full-1", 1), ("gru", 4), ("gru", True)):
+        with pytest.raises(ValueError, match=r"arm is|seed"):
+            recorded_runs.recorded_figure(arm, seed)
