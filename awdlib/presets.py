@@ -74,7 +74,7 @@ _PTB_SMALL = Preset(
 _PTB_QUICK = replace(
     _PTB_SMALL,
     model=replace(_PTB_SMALL.model, embedding_size=200, hidden_size=400),
-    training=replace(_PTB_SMALL.training, epochs=6, average_from=4),
+    training=replace(_PTB_SMALL.training, epochs=5, average_from=4),
     source="this project: ptb-small, smaller still, for two CPU cores without bfloat16",
 )
 _WT2_QUICK = Preset(
@@ -90,7 +90,7 @@ _WT2_QUICK = Preset(
         dropout_embedding=0.05,
         dropout_weight=0.2,
     ),
-    training=TrainConfig(epochs=3, batch_size=20, bptt=35, average_from=3, precision="auto"),
+    training=TrainConfig(epochs=2, batch_size=20, bptt=35, average_from=2, precision="auto"),
     source="this project: WikiText-2 within half an hour on two CPU cores; averaging begins by schedule",
 )
 _PTB_100K = Preset(
