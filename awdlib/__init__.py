@@ -4,7 +4,8 @@ Reading order: ``corpora``, ``batches``, ``dropout``, ``penalties``, ``ntasgd``,
 ``model``, ``model_contract``, ``evaluation``, ``agreement``, ``reach``, ``cache``, ``generation``, ``training_config``,
 ``training``, ``presets``; each module imports only from those before it, and all may use ``_require``: what a value
 must be where it enters. ``runs``, ``ablation`` and ``cli`` make experiments of them, ``goals`` and ``results`` say what
-is aimed at and what came out, ``figures`` and ``explore`` make the pictures of the book. ``ngrams`` stands beside them: the models that only count.
+is aimed at and what came out, ``figures`` and ``explore`` make the pictures of the book. ``ngrams`` stands beside them:
+the models that only count.
 
 Names here, in the paper and in the original code:
 

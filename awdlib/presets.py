@@ -3,7 +3,7 @@
 Vary one with ``dataclasses.replace``; the command line does so with ``--set field=value``.
 
 Each preset has a precision (`awdlib.precision`). The published models are trained in fp32, the precision in which their
-figures were reached. ``ptb-small`` leaves it to the processor: "auto" is bf16 where that is computed in silicon, which
+figures were reached. ``ptb-small`` and the quick presets leave it to the processor: "auto" is bf16 where that is computed in silicon, which
 is faster, and fp32 elsewhere, where bf16 would be imitated and slower. ``toy`` is too small to gain: fp32.
 """
 
@@ -197,10 +197,12 @@ def _as_gru(preset: Preset, hidden_size: int) -> Preset:
 _ZAREMBA_SMALL = _zaremba(200, 20, 0.0, 0.1, epochs=13, full=5, by=2.0, clip=5.0)
 _ZAREMBA_MEDIUM = _zaremba(650, 35, 0.5, 0.05, epochs=39, full=7, by=1.2, clip=5.0)
 _ZAREMBA_LARGE = _zaremba(1500, 35, 0.65, 0.04, epochs=55, full=15, by=1.15, clip=10.0)
+_ZAREMBA_RULE = _zaremba(160, 35, 0.5, 0.05, epochs=32, full=15, by=1.2, clip=5.0)
 _ZAREMBA_100K = replace(
-    _zaremba(160, 35, 0.5, 0.05, epochs=32, full=15, by=1.2, clip=5.0),
+    _ZAREMBA_RULE,
     corpus="ptb-100k",
-    source="this project: Zaremba et al.'s medium model and rule at the size and budget of ptb-100k",
+    model=replace(_ZAREMBA_RULE.model, vocab_size=4_963),
+    source="this project: Zaremba et al.'s medium model and rule at the width and budget of ptb-100k",
 )
 
 #: The presets by name. The first eight are this project's own; the others are the paper's, the original README's, the

@@ -28,7 +28,16 @@ from awdlib.evaluation import check_vocabulary, evaluate
 from awdlib.locks import locked
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.records import complaint
-from awdlib.training import EpochRecord, StepRecord, Training, columns_of, require_finite, start, train
+from awdlib.training import (
+    EpochRecord,
+    StepRecord,
+    Training,
+    TrainingDiverged,
+    columns_of,
+    require_finite,
+    start,
+    train,
+)
 from awdlib.training_config import TrainConfig, decided, finetuning
 
 RECORD, CHECKPOINT, BEST = "record.json", "checkpoint.pt", "best.pt"  #: the files in a run's folder
@@ -125,7 +134,7 @@ class Run:
         with hold(self.folder):
             self.write_record("running")
             saved_at = time.monotonic()
-            for record in train(self.training, self.corpus):
+            for record in self._train():
                 if isinstance(record, EpochRecord):
                     self._keep_if_best(record)
                     self.save()
@@ -134,6 +143,13 @@ class Run:
                     self.save()
                     saved_at = time.monotonic()
                 yield record
+
+    def _train(self) -> Iterator[StepRecord | EpochRecord]:
+        try:
+            yield from train(self.training, self.corpus)
+        except TrainingDiverged:
+            self.write_record("diverged")
+            raise
 
     def save(self, status: str = "running") -> None:
         """Write the checkpoint, then the record; a diverged state is never saved over a good one.
@@ -172,7 +188,7 @@ class Run:
     def write_record(self, status: str, final: dict[str, float] | None = None) -> None:
         """Write ``record.json``: what was run, where, and how it went; ``final`` is what `finish` returns."""
         training, path = self.training, self.folder / RECORD
-        began = read_record(self.folder).get("began") if path.exists() else None
+        before = read_record(self.folder) if path.exists() else {}
         best, by = training.best_epoch(), [r for r in training.history if r.averaging_began]
         record = {
             "status": status,
@@ -183,7 +199,8 @@ class Run:
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
             "training": asdict(training.config),
             "environment": self.environment,
-            "began": began or now(),
+            "earlier_environments": self._earlier(before),
+            "began": before.get("began") or now(),
             "written": now(),
             "epochs": [
                 asdict(r) | {"train_perplexity": r.train_perplexity, "valid_perplexity": r.valid_perplexity}
@@ -195,6 +212,12 @@ class Run:
             "final_perplexity": final,
         }
         checkpoints.write_json(path, record)
+
+    def _earlier(self, before: dict[str, Any]) -> list[dict[str, Any]]:
+        """The environments of earlier stretches, each with the last epoch that was finished in it."""
+        earlier: list[dict[str, Any]] = before.get("earlier_environments", [])
+        last: dict[str, Any] = before.get("environment", self.environment)
+        return earlier if last == self.environment else [*earlier, last | {"until_epoch": len(before["epochs"])}]
 
     def _keep_if_best(self, record: EpochRecord) -> None:
         best = self.training.best_epoch()
@@ -236,6 +259,20 @@ def read_record(folder: Path) -> dict[str, Any]:
     if wrong := complaint(record):
         raise CheckpointError(f"{path} is damaged or of another version: {wrong}; {remedy}")
     return record
+
+
+def tuned_state(record: dict[str, Any]) -> dict[str, Any]:
+    """What tells whether a run has gone on since its weights were used: fine-tuned, or tuned a cache on.
+
+    Args:
+        record: the run's.
+
+    Example:
+        >>> from awdlib.runs import tuned_state
+        >>> tuned_state({"best_epoch": 9, "final_perplexity": {"valid": 93.6, "test": 90.6}, "minutes": 20.8})
+        {'best_epoch': 9, 'final_perplexity': {'valid': 93.6, 'test': 90.6}}
+    """
+    return {name: record[name] for name in ("best_epoch", "final_perplexity")}
 
 
 def load_best(folder: Path, corpus: Corpus, device: torch.device | str = "cpu") -> tuple[LanguageModel, ModelConfig]:

@@ -5,16 +5,14 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from awdlib import checkpoints
 from awdlib.cache import CacheConfig, sweep_flatness, target_probabilities
 from awdlib.cli.cache_options import add_cache_options, cache_settings
 from awdlib.corpora import Corpus, load_corpus
-from awdlib.environment import choose_device
+from awdlib.environment import choose_device, describe_environment, now
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel
-from awdlib.runs import TUNED, load_best, read_record
+from awdlib.runs import TUNED, load_best, read_record, tuned_state
 
 THETAS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)  #: what tune-cache tries unless told
 COLUMNS = 10  #: tuning reads the validation text in this many streams, each with a cache of its own
@@ -95,7 +93,9 @@ def _tune_cache(options: argparse.Namespace) -> int:
         "valid": {"without": without, "with": math.exp(loss), "streams": COLUMNS},
         "test": reached,
         "tried": [{"theta": t, "lambda": w, "valid": math.exp(value)} for value, t, w in tried],
-        "torch": torch.__version__,
+        "of": tuned_state(read_record(options.run)),
+        "environment": describe_environment(model.embedding.device),
+        "date": now(),
     }
     checkpoints.write_json(options.run / TUNED, figures)
     print(f"best: theta {theta:g}, lambda {config.weight:g}: valid {without:.2f} -> {math.exp(loss):.2f}")
