@@ -3,8 +3,9 @@
 Vary one with ``dataclasses.replace``; the command line does so with ``--set field=value``.
 
 Each preset has a precision (`awdlib.precision`). The published models are trained in fp32, the precision in which their
-figures were reached. ``ptb-small`` and the quick presets leave it to the processor: "auto" is bf16 where that is computed in silicon, which
-is faster, and fp32 elsewhere, where bf16 would be imitated and slower. ``toy`` is too small to gain: fp32.
+figures were reached. ``ptb-small`` and the two quick ones leave it to the processor: "auto" is bf16 where that is
+computed in silicon, which is faster, and fp32 elsewhere, where bf16 would be imitated and slower. ``toy`` and the
+slices are too small to gain: fp32.
 """
 
 from dataclasses import dataclass, replace
