@@ -12,10 +12,12 @@ from awdlib.environment import describe_environment
 from awdlib.presets import PRESETS
 from awdlib.training import start, update
 
+#: What is tried: each precision, launched kernel by kernel and as one graph.
 WAYS = [
-    {"precision": precision, "graphs": graphs} for precision in ("fp32", "tf32", "bf16") for graphs in (False, True)
+    {"precision": precision, "graphs": graphs}
+    for precision in ("fp32", "tf32", "bf16", "fp16")
+    for graphs in (False, True)
 ]
-"""What is tried: each precision that keeps weights in fp32, launched kernel by kernel and as one graph."""
 
 
 def fastest_settings(device: torch.device | str, preset: str = "awd-lstm-ptb", updates: int = 20) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def fastest_settings(device: torch.device | str, preset: str = "awd-lstm-ptb", u
         >>> from awdlib.fastest import fastest_settings
         >>> found = fastest_settings("cpu", "toy", updates=1)
         >>> len(found["tried"]), [setting.partition("=")[0] for setting in found["settings"]]
-        (6, ['precision', 'graphs'])
+        (8, ['precision', 'graphs'])
     """
     device = require.device(device)
     if preset not in PRESETS:

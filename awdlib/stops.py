@@ -42,6 +42,10 @@ class Stop:
         """Ask to stop."""
         self._requested = True
 
+    def minutes_left(self) -> float | None:
+        """Until the limit, always a little more than none; None without a limit."""
+        return None if self._deadline == float("inf") else max((self._deadline - time.monotonic()) / 60, 1e-9)
+
     def __call__(self) -> str:
         if self._requested or self._asked():
             return INTERRUPTED
