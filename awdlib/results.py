@@ -1,8 +1,8 @@
 """What the committed records say beside what was published: one number, and differences between runs of equal seed.
 
-Only differences at equal seed are compared: runs of one seed share initial weights and window lengths. With few seeds
-a difference may be chance, so each comes with its spread and with the interval of Student's t, in which the true one
-lies in 95 of 100 repetitions if seeds differ normally.
+Only differences at equal seed are compared: runs of one seed share their initial weights and window lengths wherever
+their sizes and rules allow. With few seeds a difference may be chance, so each comes with its spread and with the
+interval of Student's t, in which the true one lies in 95 of 100 repetitions if seeds differ normally.
 """
 
 import json
@@ -28,28 +28,40 @@ class Result:
     valid: float  #: perplexity of the best epoch's weights, with the cache where the goal has it
     test: float | None  #: the same on the test text; None while the run is not finished
     record: dict[str, Any]  #: the run's
-    path: str  #: of the record, below ``data/runs``
+    path: str  #: of the record, below the folder of records
+    parents: tuple[dict[str, Any], ...] = ()  #: records of the runs that it goes on from, the first one first
 
     @property
     def size(self) -> str:
         """Layers and widths, in words."""
         model = self.record["model"]
-        widths = f"{model['embedding_size']} and {model['hidden_size']}"
-        return f"{model['num_layers']} layers, {widths}, {self.record['parameters'] / 1e6:.1f} M parameters"
+        cell = f"{model['num_layers']}-layer {model.get('cell', 'lstm').upper()}"
+        widths = f"embedding {model['embedding_size']}, hidden {model['hidden_size']}"
+        return f"{cell}, {widths}, {self.record['parameters'] / 1e6:.1f} M"
 
     @property
     def budget(self) -> str:
-        """Epochs and time, in words."""
+        """Epochs and time of the run and of those before it, in words."""
+        runs = (*self.parents, self.record)
         done, asked = len(self.record["epochs"]), self.record["training"]["epochs"]
-        epochs = f"{done} epochs" if done == asked else f"{done} of {asked} epochs"
-        return f"{epochs}, {self.record['minutes']:.0f} min"
+        epochs = " + ".join(str(len(run["epochs"])) for run in runs)
+        if done < asked:
+            ended = self.record["status"] == "finished"
+            epochs += " (ended by the criterion)" if ended else f" of {asked}"
+        return f"{epochs} epochs, {sum(run['minutes'] for run in runs):,.0f} min"
 
     @property
     def hardware(self) -> str:
-        """GPU, or processor and threads; and the precision."""
-        there = self.record["environment"]
-        threads = f"{there['threads']} thread{'s' if there['threads'] > 1 else ''}"
-        return f"{there['gpu'] or there['cpu'] + ', ' + threads}, {self.record['training']['precision']}"
+        """GPUs, or processors and threads; and the precision."""
+        runs = (*self.parents, self.record)
+        stretches = [one for run in runs for one in (*run.get("earlier_environments", ()), run["environment"])]
+        machines = dict.fromkeys(one["gpu"] or _processor(one) for one in stretches)
+        return f"{' and '.join(machines)}; {self.record['training']['precision']}"
+
+
+def _processor(environment: dict[str, Any]) -> str:
+    threads = environment["threads"]
+    return f"{environment['cpu']}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def result_of(goal: Goal, records: Path | None = None) -> Result | None:
@@ -58,6 +70,9 @@ def result_of(goal: Goal, records: Path | None = None) -> Result | None:
     Args:
         goal: one of `awdlib.goals.GOALS`.
         records: folder as ``reproduce --records`` fills it; by default the project's own, ``data/runs``.
+
+    Raises:
+        ValueError: the record is of a run on another corpus.
 
     Example:
         >>> from awdlib.goals import GOALS
@@ -69,20 +84,24 @@ def result_of(goal: Goal, records: Path | None = None) -> Result | None:
     """
     root, step = records or bundled("runs"), goal.steps[-1]
     run = f"{step.run}/{step.row}-1" if step.row else step.run
-    names = [name for name in (f"{run}/{RECORD}", f"{run}.json") if (root / name).exists()]
-    if not names:
+    found = {name: _read(root / name) for name in (f"{run}/{RECORD}", f"{run}.json") if (root / name).exists()}
+    if not found:
         return None
-    record = _read(root / names[0])
+    path, record = min(found.items(), key=lambda one: one[1]["status"] != "finished")  # a new run hides no finished one
+    if record["corpus"]["name"] != goal.corpus:
+        raise ValueError(f"{root / path} is of a run on {record['corpus']['name']}, not {goal.corpus}: move it away")
+    parents = (_read(root / step.parent / RECORD),) if step.parent else ()
     if goal.cached:
-        tuned = f"{run}/{TUNED}"
-        if not (root / tuned).exists():
+        if len(goal.steps) > 2:
+            parents = (_read(root / goal.steps[0].run / RECORD),)
+        if not (root / run / TUNED).exists():
             return None
-        figures = _read(root / tuned)
-        return Result(figures["valid"]["with"], figures["test"]["with"], record, tuned)
+        figures = _read(root / run / TUNED)
+        return Result(figures["valid"]["with"], figures["test"]["with"], record, f"{run}/{TUNED}", parents)
     if final := record["final_perplexity"]:
-        return Result(final["valid"], final["test"], record, names[0])
+        return Result(final["valid"], final["test"], record, path, parents)
     best = min((epoch["valid_perplexity"] for epoch in record["epochs"]), default=None)
-    return None if best is None else Result(best, None, record, names[0])
+    return None if best is None else Result(best, None, record, path, parents)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -97,6 +116,7 @@ class Difference:
     against: str  #: with what
     by_seed: dict[int, float]  #: seed -> perplexity of the arm minus that of the other
     published: float | None = None  #: the same difference as the paper reports it, on its corpus and at its size
+    parameters: int = 0  #: of the arm's model
 
     @property
     def mean(self) -> float:
@@ -112,6 +132,8 @@ class Difference:
     def interval(self) -> tuple[float, float]:
         """Student's interval of 95 %."""
         count = len(self.by_seed)
+        if count - 1 not in T_QUANTILES:
+            raise ValueError(f"{self.arm} has {count} seeds; the table of t is for 2 to {max(T_QUANTILES) + 1}")
         half = T_QUANTILES[count - 1] * self.spread / count**0.5
         return self.mean - half, self.mean + half
 
@@ -128,7 +150,8 @@ class Difference:
     def summary(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {
-            "arm": self.arm, "against": self.against, "published": self.published, "by_seed": self.by_seed,
+            "arm": self.arm, "against": self.against, "published": self.published, "parameters": self.parameters,
+            "by_seed": self.by_seed,
             "mean": self.mean, "spread": self.spread, "interval": list(self.interval), "verdict": self.verdict,
         }  # fmt: skip
 
@@ -152,19 +175,42 @@ def differences(records: Path | None = None) -> list[Difference]:
     arms = [
         ("unregularized", "no regularizer", None),
         *((row, ROWS[row].label, ROWS[row].published["ptb"][1] - _published(base)) for row in ROWS if row != "full"),
-        ("gru", "GRU of equal size", None),
-        ("zaremba", "Zaremba's rule", _published("zaremba-medium") - _published(base)),
+        ("gru", "GRU", None),
+        ("zaremba", "Zaremba's rule", None),  # no paper has both at one size
     ]
-    full = _tests(root, "full")
+    full = _finished(root, "full")
     found = []
     for arm, label, published in arms:
-        by_seed = {seed: value - full[seed] for seed, value in _tests(root, arm).items() if seed in full}
-        found.append(Difference(label, "full", by_seed, published))
-    caches = {int(path.parent.name.rpartition("-")[2]): _read(path)["test"] for path in root.glob(f"full-*/{TUNED}")}
-    gain = {seed: test["with"] - test["without"] for seed, test in sorted(caches.items())}
-    published = _published(f"{base}-cache") - _published(f"{base}-finetuned")
-    found.append(Difference("with the cache", "without it", gain, published))
-    return [one for one in found if len(one.by_seed) > 1]
+        runs = _finished(root, arm)
+        by_seed = {seed: _test(run) - _test(full[seed]) for seed, run in runs.items() if seed in full}
+        if len(by_seed) > 1:
+            found.append(Difference(label, "full", by_seed, published, next(iter(runs.values()))["parameters"]))
+    caches = {seed: root / f"full-{seed}" / TUNED for seed in full}
+    gain = {seed: _gain(_read(path)) for seed, path in caches.items() if path.exists()}
+    if len(gain) > 1:
+        published = _published(f"{base}-cache") - _published(f"{base}-finetuned")
+        found.append(
+            Difference("full with the cache", "full", gain, published, next(iter(full.values()))["parameters"])
+        )
+    return found
+
+
+def _finished(root: Path, arm: str) -> dict[int, dict[str, Any]]:
+    """Records of an arm's finished runs, by seed."""
+    found = {}
+    for path in root.glob(f"{arm}-*/{RECORD}"):
+        seed, record = path.parent.name.removeprefix(f"{arm}-"), _read(path)
+        if seed.isdecimal() and record["status"] == "finished":
+            found[int(seed)] = record
+    return dict(sorted(found.items()))
+
+
+def _test(record: dict[str, Any]) -> float:
+    return float(record["final_perplexity"]["test"])
+
+
+def _gain(tuned: dict[str, Any]) -> float:
+    return float(tuned["test"]["with"] - tuned["test"]["without"])
 
 
 def _published(goal: str) -> float:
@@ -172,13 +218,3 @@ def _published(goal: str) -> float:
     aim = GOALS[goal].published
     assert aim is not None
     return aim[1]
-
-
-def _tests(root: Path, arm: str) -> dict[int, float]:
-    """Test perplexity of an arm's finished runs, by seed."""
-    found = {}
-    for path in root.glob(f"{arm}-*/{RECORD}"):
-        seed, record = path.parent.name.removeprefix(f"{arm}-"), _read(path)
-        if seed.isdecimal() and record["status"] == "finished":
-            found[int(seed)] = record["final_perplexity"]["test"]
-    return dict(sorted(found.items()))

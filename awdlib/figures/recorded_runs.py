@@ -17,7 +17,7 @@ SEEDS = (1, 2, 3)
 ARMS = {
     "unregularized": "no regularizer at all",
     **{row: ROWS[row].label.replace("– ", "without ") for row in ROWS if row != "full"},
-    "gru": "GRU of equal size",
+    "gru": "GRU, as many parameters",
     "zaremba": "Zaremba's rule",
 }
 TICKS = (100, 120, 150, 200, 300, 400)  # of perplexity
@@ -75,13 +75,13 @@ def recorded_figure(arm: str, seed: int) -> go.Figure:
     epochs = max(len(full["epochs"]), _shift(arm, seed) + len(ours["epochs"]))
     tests = {name: record["final_perplexity"]["test"] for name, record in (("full", full), (arm, ours))}
     layout = {
-        "height": 380, "margin": {"l": 52, "r": 12, "t": 58, "b": 44},
+        "height": 380, "margin": {"l": 52, "r": 12, "t": 70, "b": 44},
         "xaxis": {"range": [0.5, epochs + 0.8], "title": {"text": "epoch"}},
         "yaxis": {"type": "log", "range": [math.log10(105), math.log10(430)], "tickvals": [*TICKS],
                   "ticktext": [*map(str, TICKS)], "title": {"text": "validation perplexity"}},
-        "annotations": [_note(0, "left", f"● full, test <b>{tests['full']:.1f}</b>", BLUE),
-                        _note(1, "right", f"● {ARMS[arm]}, test <b>{tests[arm]:.1f}</b>", ORANGE),
-                        _note(0, "left", "○ averaging begins", MUTED, y=1.08)],
+        "annotations": [_note(f"● full, test <b>{tests['full']:.1f}</b>", BLUE, 40),
+                        _note(f"● {ARMS[arm]}, test <b>{tests[arm]:.1f}</b>", ORANGE, 20),
+                        _note("○ averaging begins", MUTED, 0)],
     }  # fmt: skip
     return describe(go.Figure({"data": traces, "layout": layout}), _sentence(arm, seed, tests))
 
@@ -103,15 +103,18 @@ def _curve(record: dict[str, Any], ink: str, shift: int, bold: bool) -> list[dic
     return [curve, both | {"x": place[0], "y": place[1], "mode": "markers", "marker": ring}] if bold else [curve]
 
 
-def _note(x: float, side: str, text: str, ink: str, y: float = 1.0) -> dict[str, Any]:
-    return {"xref": "paper", "yref": "paper", "x": x, "y": y, "xanchor": side, "yanchor": "bottom", "showarrow": False,
-            "text": text, "font": {"color": ink}}  # fmt: skip
+def _note(text: str, ink: str, above: int) -> dict[str, Any]:
+    """A line of words over the picture, so many pixels above it."""
+    at = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "yshift": above}
+    return at | {"showarrow": False, "text": text, "font": {"color": ink}}
 
 
 def _sentence(arm: str, seed: int, tests: dict[str, float]) -> str:
     def began(name: str) -> str:
-        averaging = recorded(name, seed)["averaging"]
-        return f"averaging from epoch {averaging['begun_after_epoch'] + 1}" if averaging else "never averaging"
+        record = recorded(name, seed)
+        if began := record["averaging"]:
+            return f"averaging from epoch {began['begun_after_epoch'] + 1}"
+        return "averaging from its start" if record["training"]["average_from"] == 1 else "never averaging"
 
     return (
         f"Seed {seed} on ptb-100k. The full model reaches a test perplexity of {tests['full']:.1f}, {began('full')}; "

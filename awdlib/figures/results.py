@@ -6,20 +6,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from awdlib.ablation import ROWS
 from awdlib.bundled import bundled
 from awdlib.corpora import PUBLISHED
 from awdlib.figures.style import BLUE, INK, MUTED, ORANGE, describe, use_style
-from awdlib.goals import GOALS, Goal
+from awdlib.goals import GOALS, GROUPS, LATER, Goal
+from awdlib.model import LanguageModel
 from awdlib.presets import PRESETS
 from awdlib.results import HIGHER, LOWER, OPEN, WITHIN, Difference, Result, result_of
 
 CLOSE = 0.03  #: a perplexity this near to the published one, as a share of it, counts as reproduced
-REPRODUCED, MISSED, UNDER_WAY, NOT_RUN = (
-    "reproduced",
-    "not reproduced",
-    "under way",
-    "not run",
-)  #: of a published number
+REPRODUCED, MISSED, SHORTER = "reproduced", "not reproduced", "fewer epochs than published"  #: standing of a number
+UNDER_WAY, DIVERGED, NOT_RUN, UNPUBLISHED = "under way", "diverged", "not run", "nothing published"  #: likewise
 
 
 class Table:
@@ -29,6 +29,9 @@ class Table:
         title: says what it is.
         head: names of the columns.
         rows: of strings; the first of each names its row.
+
+    Raises:
+        ValueError: a row is longer or shorter than the head.
 
     Example:
         >>> from awdlib.figures.results import Table
@@ -40,6 +43,8 @@ class Table:
 
     def __init__(self, title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         self.title, self.head, self.rows = title, list(head), [list(row) for row in rows]
+        if wrong := [row for row in self.rows if len(row) != len(self.head)]:
+            raise ValueError(f"a row has {len(wrong[0])} cells and the head {len(self.head)}: {' | '.join(wrong[0])}")
 
     def __repr__(self) -> str:
         lines = [self.head, *self.rows]
@@ -51,7 +56,7 @@ class Table:
         title = html.escape(self.title)
         head = "".join(f'<th scope="col" style="text-align:left">{_shown(text)}</th>' for text in self.head)
         body = "".join(
-            f'<tr><th scope="row" style="text-align:left;font-weight:600">{_shown(row[0])}</th>'
+            f'<tr><th scope="row" style="{_STICKS}">{_shown(row[0])}</th>'
             + "".join(f'<td style="text-align:left">{_shown(text)}</td>' for text in row[1:])
             + "</tr>"
             for row in self.rows
@@ -61,6 +66,13 @@ class Table:
             f'<table class="table"><caption style="caption-side:top;text-align:left">{title}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
+
+
+#: The name of a row stays in view while a narrow page scrolls its figures.
+_STICKS = (
+    "text-align:left;font-weight:600;position:sticky;left:0;min-width:7em;"
+    "background:var(--pst-color-background,var(--jp-layout-color0,Canvas))"
+)
 
 
 def _shown(text: str) -> str:
@@ -87,13 +99,18 @@ def standing(goal: Goal, result: Result | None) -> str:
     if result is None:
         return NOT_RUN
     if result.test is None:
-        return UNDER_WAY
-    ours = zip((result.valid, result.test), goal.published or (), strict=True)
+        return DIVERGED if result.record["status"] == "diverged" else UNDER_WAY
+    if goal.published is None:
+        return UNPUBLISHED
+    first = (*result.parents, result.record)[0]
+    if len(first["epochs"]) < PRESETS[goal.steps[0].preset].training.epochs:
+        return SHORTER
+    ours = zip((result.valid, result.test), goal.published, strict=True)
     return REPRODUCED if all(abs(one / other - 1) <= CLOSE for one, other in ours) else MISSED
 
 
 def published_table(corpus: str, records: Path | None = None) -> Table:
-    """Every published number on a corpus beside ours.
+    """Every published number on a corpus beside ours, and the GRU, for which nobody has published one.
 
     Args:
         corpus: ``"ptb"`` or ``"wikitext-2"``.
@@ -102,42 +119,61 @@ def published_table(corpus: str, records: Path | None = None) -> Table:
     Example:
         >>> from awdlib.figures.results import published_table
         >>> table = published_table("ptb")
-        >>> len(table.rows), table.rows[0][:3]
-        (16, ['AWD-LSTM, not fine-tuned', 'Merity et al. 2017', '60.7 / 58.8'])
+        >>> len(table.rows), table.rows[0][:2]
+        (17, ['AWD-LSTM, not fine-tuned', '60.7 / 58.8'])
     """
     rows = []
-    for name, goal in GOALS.items():
-        if goal.corpus == corpus and goal.published:
+    for name in GROUPS["gpu"]:
+        goal = GOALS[name]
+        if goal.corpus == corpus:
             result = result_of(goal, records)
-            aim = "{:.1f} / {:.1f}".format(*goal.published)
-            command = f"`python -m awdlib reproduce {name}`"
-            rows.append(
-                [goal.system, goal.source, aim, _reached(result), standing(goal, result), *_how(result), command]
-            )
-    head = [
-        "system",
-        "source",
-        "published: valid / test",
-        "ours",
-        "",
-        "size",
-        "budget",
-        "hardware",
-        "record",
-        "command",
-    ]
-    return Table(f"Published perplexities on {corpus}, and ours", head, rows)
+            aim = "{:.1f} / {:.1f}".format(*goal.published) if goal.published else "–"
+            stands = [aim, _reached(result), standing(goal, result), asked(goal)]
+            rows.append([goal.system, *stands, *_how(result), goal.source or "this project", f"`{name}`"])
+    head = ["system", "published", "ours", "standing", "asked for", *_HOW, "source", "name"]
+    return Table(f"Perplexity on {corpus}, validation / test: published, and ours", head, rows)
+
+
+def asked(goal: Goal) -> str:
+    """Parameters and epochs of a goal as its source has them.
+
+    Args:
+        goal: one of `awdlib.goals.GOALS`.
+
+    Example:
+        >>> from awdlib.figures.results import asked
+        >>> from awdlib.goals import GOALS
+        >>> asked(GOALS["awd-lstm-ptb"])
+        '24.2 M, 750 epochs'
+    """
+    preset = PRESETS[goal.steps[0].preset]
+    if row := goal.steps[0].row:
+        preset = ROWS[row].vary(preset)
+    with torch.device("meta"):  # shapes only
+        parameters = sum(weight.numel() for weight in LanguageModel(preset.model).parameters())
+    more = f" + at most {step.options[1]}" if (step := goal.steps[-1 - goal.cached]).kind == "finetune" else ""
+    return f"{parameters / 1e6:.1f} M, {preset.training.epochs}{more} epochs"
+
+
+def later_table() -> Table:
+    """What came after AWD-LSTM, from its papers: test perplexity.
+
+    Example:
+        >>> from awdlib.figures.results import later_table
+        >>> later_table().rows[0]
+        ['AWD-LSTM with past decode regularization', '–', '55.6', '63.5']
+    """
+    rows = [[one.system, "yes" if one.dynamic else "–", f"{one.ptb:.1f}", f"{one.wikitext2:.1f}"] for one in LATER]
+    head = ["system", "dynamic evaluation", "Penn Treebank", "WikiText-2"]
+    return Table("Test perplexity of what came after, as published; not part of this library, not run", head, rows)
 
 
 def ours_table(names: Sequence[str], records: Path | None = None) -> Table:
-    """What was reached by runs that no publication has.
+    """Runs that no publication has beside it; those to come are marked.
 
     Args:
         names: of `awdlib.goals.GOALS`.
         records: as `awdlib.results.result_of` takes it.
-
-    Raises:
-        ValueError: one of them has no record.
 
     Example:
         >>> from awdlib.figures.results import ours_table
@@ -147,30 +183,30 @@ def ours_table(names: Sequence[str], records: Path | None = None) -> Table:
     rows = []
     for name in names:
         goal, result = GOALS[name], result_of(GOALS[name], records)
-        if result is None:
-            raise ValueError(f"{name} has no record: run 'python -m awdlib reproduce {name} --records data/runs'")
-        command = f"`python -m awdlib reproduce {name}`"
-        rows.append([goal.system, goal.corpus, _reached(result), *_how(result), command])
-    head = ["model", "corpus", "valid / test", "size", "budget", "seed", "hardware", "record", "command"]
+        rows.append([goal.system, goal.corpus, _reached(result), *_how(result), f"`{name}`"])
+    head = ["model", "corpus", "valid / test", *_HOW, "name"]
     return Table("Whole corpora at reduced size", head, rows)
+
+
+_HOW = ["size", "budget", "seed", "hardware", "record"]
 
 
 def _reached(result: Result | None) -> str:
     if result is None:
         return "–"
-    return f"{result.valid:.1f} / " + ("–" if result.test is None else f"{result.test:.1f}")
+    return f"{result.valid:.1f} / {'–' if result.test is None else f'{result.test:.1f}'}"
 
 
 def _how(result: Result | None) -> list[str]:
     if result is None:
         return ["–"] * 5
     seed = str(result.record["training"]["seed"])
-    return [result.size, result.budget, seed, result.hardware, f"`data/runs/{result.path}`"]
+    return [result.size, result.budget, seed, result.hardware, f"`{result.path}`"]
 
 
 SAYS = {
-    HIGHER: "higher, beyond chance",
-    LOWER: "lower, beyond chance",
+    HIGHER: "higher: the interval is above 0",
+    LOWER: "lower: the interval is below 0",
     OPEN: "not settled by these seeds",
     WITHIN: "within the seeds' spread",
 }  #: a verdict in words
@@ -185,13 +221,14 @@ def differences_table(differences: Sequence[Difference]) -> Table:
     Example:
         >>> from awdlib.figures.results import differences_table
         >>> from awdlib.results import Difference
-        >>> differences_table([Difference("– AR/TAR", "full", {1: 3.0, 2: 2.0, 3: 2.5}, 1.5)]).rows[0]
-        ['– AR/TAR', 'full', '+2.50 ± 0.50', '+1.26 to +3.74', 'higher, beyond chance', '3', '+1.5']
+        >>> differences_table([Difference("– AR/TAR", "full", {1: 3.0, 2: 2.0, 3: 2.5}, 1.5, 634_323)]).rows[0]
+        ['– AR/TAR', 'full', '0.63 M', '+2.50 ± 0.50', '+1.26 to +3.74', 'higher: the interval is above 0', '3', '+1.5']
     """
     rows = [
         [
             one.arm,
             one.against,
+            f"{one.parameters / 1e6:.2f} M",
             f"{one.mean:+.2f} ± {one.spread:.2f}",
             "{:+.2f} to {:+.2f}".format(*one.interval),
             SAYS[one.verdict],
@@ -200,7 +237,7 @@ def differences_table(differences: Sequence[Difference]) -> Table:
         ]
         for one in differences
     ]
-    head = ["arm", "minus", "test perplexity, mean ± sd", "95 % interval", "verdict", "seeds", "paper"]
+    head = ["arm", "compared with", "parameters", "difference ± sd", "95 % interval", "verdict", "seeds", "paper's"]
     return Table("Differences at equal seed", head, rows)
 
 
