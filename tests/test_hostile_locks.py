@@ -156,7 +156,7 @@ def test_the_lock_is_taken_before_anyone_looks_what_a_folder_has(way, finished, 
         assert list(locks._held), "it is looked at without the lock"
         raise Looked
 
-    for place in ("cli.training._goes_on", "cli.comparing.open_cell", "ablation.open_cell"):
+    for place in ("cli.training._goes_on", "cli.ablating.open_cell", "ablation.open_cell"):
         monkeypatch.setattr(f"awdlib.{place}", look)
     grid = ["ablate", *TINY[1:], "--rows", "full", "--seeds", "1", "--out", str(tmp_path / "grid")]
     begin = {
