@@ -24,15 +24,22 @@ class Held(Job):
     pauses = (20,)  # the record since its start at which it waits, for each start
 
     def __call__(self, asked=bool):
-        records = itertools.count(1)
-        before = len(marks(self))
+        before, records = len(marks(self)), itertools.count(1)
+        pause = self.pauses[before] if before < len(self.pauses) else None
 
         def look():
-            if len(marks(self)) == before < len(self.pauses) and next(records) == self.pauses[before]:
+            record = next(records)
+            (self.folder / f"{self.cell.name}.seen").write_text(str(record))
+            if record == pause:
                 wait_for_a_signal(self.folder / f"{self.cell.name}.held{before}")
             return asked()
 
         return super().__call__(look)
+
+
+def seen(job):
+    """How many records a job has had since it was started last."""
+    return int((job.folder / f"{job.cell.name}.seen").read_text())
 
 
 class HeldTwice(Held):

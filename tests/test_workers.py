@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from held import Broken, Held, HeldTwice, marks
+from held import Broken, Held, HeldTwice, marks, seen
 from test_ablation import ROOT, outcome
 from test_ablation import TINY as PRESET
 from test_cli import command, environment
@@ -32,7 +32,7 @@ from awdlib.stops import INTERRUPTED, TIME_IS_UP
 from awdlib.workers import DIED, here, on_cluster, side_by_side
 
 SMALL = replace(PRESET, training=replace(PRESET.training, batch_size=100, eval_batch_size=100))
-LONG = replace(SMALL, training=replace(SMALL.training, epochs=500))
+LONG = replace(SMALL, training=replace(SMALL.training, epochs=99))
 ROWS = ["full", "no-weight-drop", "fine-tuned"]
 ABLATE = ["ablate", "--preset", "toy", "--epochs", "2", "--seeds", "1", *TINY]
 
@@ -313,7 +313,7 @@ def program(*words):
 @pytest.mark.slow
 def test_ctrl_c_while_the_processes_begin_ends_all_with_checkpoints_and_without_complaint(tmp_path):
     words = [*ABLATE, "--rows", "full,no-weight-drop", "--jobs", "2", "--out", str(tmp_path / "grid")]
-    process = program(*command([*words[:4], "500", *words[5:]]))
+    process = program(*command([*words[:4], "99", *words[5:]]))
     lines = [process.stdout.readline() for _ in range(3)]
     assert "2 runs, 0 of them finished" in lines[0]
     assert lines[1:] == ["full-1: started\n", "no-weight-drop-1: started\n"]
@@ -349,7 +349,7 @@ def test_processes_whose_parent_is_killed_leave_checkpoints_and_end(toy, tmp_pat
     process.kill()
     _, complaint = process.communicate()
     assert complaint == "" and process.returncode == -signal.SIGKILL
-    assert record(folder / "full-1")["status"] == "interrupted" and len(record(folder / "full-1")["epochs"]) < 500
+    assert record(folder / "full-1")["status"] == "interrupted" and len(record(folder / "full-1")["epochs"]) < 99
     assert sorted(path.name for path in (folder / "full-1").iterdir()) == ["best.pt", "checkpoint.pt", "record.json"]
 
 
@@ -369,6 +369,7 @@ def test_a_submitted_job_killed_and_robbed_of_its_machine_gives_the_results_of_a
     events = list(side_by_side([job], local(tmp_path), at_once=2, stop=signaller))
     # after the second signal submitit itself has submitted it again
     assert told(events) == {"full-1": ["started", "stopped", "starts again", "finished"]}
+    assert seen(job) == 36 - 18 - 5, "what was done when the second signal came was not to be lost"
     (death,) = [event.detail for event in events if event.what == "stopped"]
     log = re.fullmatch(rf"{DIED} \((?:.*; )?log: (.*)\)", death)[1]
     assert Path(log).parent == tmp_path / "submitit" and Path(log).exists()
