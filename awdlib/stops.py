@@ -11,16 +11,18 @@ from awdlib import _require as require
 INTERRUPTED = "interrupted"  #: somebody asked for it
 TIME_IS_UP = "the time limit is reached"  #: nobody did
 
+_ASKING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C and termination
+
 
 class Stop:
-    """Called after each update; says why to stop there, and "" while there is no reason. `stops` makes one.
+    """Called after each update; says why to stop there, and "" while there is no reason. `stops` lets signals ask.
 
     Args:
         minutes: from now on; None for no limit.
         asked: looked at as well, besides `request`.
 
     Raises:
-        ValueError: minutes is not positive.
+        ValueError: minutes is not positive and finite.
 
     Example:
         >>> from awdlib.stops import Stop
@@ -54,8 +56,10 @@ class Stop:
 
 @contextmanager
 def stops(stop: Stop) -> Iterator[Stop]:
-    """Inside, Ctrl-C and termination ask to stop instead of ending the process. In the main thread alone: others
-    cannot catch signals, and leave them as they are.
+    """Inside, Ctrl-C and termination ask to stop instead of ending the process.
+
+    In the main thread alone: others cannot catch signals, and leave them as they are. What `held_back` kept waiting
+    when this process was started comes in now.
 
     Args:
         stop: who is asked.
@@ -71,10 +75,47 @@ def stops(stop: Stop) -> Iterator[Stop]:
         ...     stop()
         'interrupted'
     """
-    kinds = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    kinds = _ASKING if threading.current_thread() is threading.main_thread() else ()
     before = {kind: signal.signal(kind, lambda *_: stop.request()) for kind in kinds}
+    mask = _mask("SIG_UNBLOCK", kinds)
     try:
         yield stop
     finally:
+        _mask("SIG_SETMASK", mask)
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextmanager
+def held_back(kinds: tuple[signal.Signals, ...] = _ASKING) -> Iterator[None]:
+    """Inside, signals wait; in a process started inside, until it comes to `stops`.
+
+    A Python process that is asked to end while it still imports what it needs complains with a traceback. Where the
+    system cannot hold signals back (Windows), nothing is done.
+
+    Args:
+        kinds: which signals wait; Ctrl-C and termination, if left out.
+
+    Example:
+        >>> import signal
+        >>> from awdlib.stops import Stop, held_back, stops
+        >>> with stops(Stop()) as stop:
+        ...     with held_back():
+        ...         signal.raise_signal(signal.SIGINT)
+        ...         print(repr(stop()))
+        ...     print(repr(stop()))
+        ''
+        'interrupted'
+    """
+    mask = _mask("SIG_BLOCK", kinds)
+    try:
+        yield
+    finally:
+        _mask("SIG_SETMASK", mask)
+
+
+def _mask(how: str, kinds: tuple[int, ...] | set[int]) -> set[int]:
+    """Change which signals this thread holds back; returns those that it held back before."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return set()
+    return {int(kind) for kind in signal.pthread_sigmask(getattr(signal, how), kinds)}

@@ -5,93 +5,55 @@ divided over time, and the products of one step are too small to be worth a netw
 nothing of each other (but for ``fine-tuned``, which waits for ``full``), so ten machines finish ten of them in the time
 of one.
 
-A `Job` is a cell as a function: it trains what its folder does not hold yet, from the last checkpoint there, and so can
-be killed and started again at any moment. Nothing but the run's folder comes back from it. Where it runs is up to the
-launcher: `here` starts a process, `on_cluster` submits it through submitit, to Slurm or to processes that submitit
-manages itself::
+Where a `Job` runs is up to the launcher: `here` starts a process, `on_cluster` submits it through submitit, to Slurm or
+to processes that submitit manages itself::
 
     for event in side_by_side(jobs, here, at_once=4):
         print(event.cell.name, event.what)
 """
 
+import io
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import redirect_stderr, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import torch
-
 from awdlib import _require as require
-from awdlib.ablation import Cell, is_finished, open_cell
-from awdlib.allocator import keep_freed_memory
-from awdlib.corpora import load_corpus
-from awdlib.environment import choose_device
-from awdlib.locks import FolderInUse
-from awdlib.runs import hold, read_record
-from awdlib.stops import INTERRUPTED, TIME_IS_UP, Stop, stops
+from awdlib.ablation import Cell
+from awdlib.jobs import ELSEWHERE, FAILED, FINISHED, Job
+from awdlib.runs import read_record
+from awdlib.stops import held_back
 
-FINISHED, ELSEWHERE, FAILED, DIED = "finished", "another process trains it", "failed", "its process died"
-STARTS = 5  #: how often a cell whose process dies is started before it is given up
-POLL = 0.2  # seconds between two looks at the processes
+DIED = "its process died"  #: how a job ends that cannot say so itself; what is known of it is said behind
+STARTS = 5  #: how often a cell that does not get on is started before it is given up
+POLL = 0.2  #: seconds between two looks at the workers
 
-
-@dataclass(frozen=True)
-class Job:
-    """One cell, as what a process anywhere can be asked to do. Calling it trains; it returns how that ended.
-
-    Raised from inside are only faults of the library: a cell that cannot be trained as asked returns `FAILED` and why.
-    """
-
-    cell: Cell  #: one of `awdlib.ablation.plan`
-    folder: Path  #: of the grid; every machine must see the same
-    preset: str = ""  #: its name, for the record
-    data: Path | None = None  #: where the corpus is, as `awdlib.corpora.load_corpus` takes it
-    device: str = "auto"  #: as `awdlib.environment.choose_device` takes it, where the job runs
-    threads: int | None = None  #: of torch; None leaves them as they are
-    minutes: float | None = None  #: after which it stops with a checkpoint
-
-    def __call__(self, asked: Callable[[], bool] = bool) -> str:
-        keep_freed_memory()
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        try:
-            return self._train(Stop(self.minutes, asked))
-        except FolderInUse:
-            return ELSEWHERE
-        except (ValueError, OSError) as error:
-            return f"{FAILED}: {error}"
-
-    def _train(self, stop: Stop) -> str:
-        corpus = load_corpus(self.cell.preset.corpus, self.data, progress=False)
-        with stops(stop), hold(self.folder / self.cell.name):
-            if is_finished(self.cell, self.folder, self.preset):
-                return FINISHED
-            run = open_cell(self.cell, self.folder, corpus, self.preset, choose_device(self.device))
-            for _ in run.steps():
-                if why := stop():
-                    run.save("interrupted")
-                    return why
-            run.finish()
-        return FINISHED
-
-    def checkpoint(self, *_: Any) -> Any:
-        """What submitit asks for when Slurm takes the machine away: the same again; its checkpoint is in its folder."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+_PATIENCE = 15.0  # seconds until what a job on another machine has written must be seen here
+_TIMEOUTS = 1000  # how often submitit may submit a job again that has used up its time
+_DEFAULTS = {"timeout_min": 240, "name": "awdlib"}  # submitit's own limit is a few minutes
 
 
 class Worker(Protocol):
-    """A job at work somewhere."""
+    """A job at work somewhere. `here` starts one.
+
+    Args:
+        *args, **kwargs: of whatever does the work; a protocol has none of its own.
+    """
 
     def outcome(self) -> str:
         """How it ended; "" while it has not."""
 
     def stop(self) -> None:
-        """Have it leave a checkpoint and end, and wait for that, where it can be asked to."""
+        """Ask it to leave a checkpoint and end, if it is to end with this process."""
+
+    def join(self) -> None:
+        """Wait for that."""
 
 
 class _Process:
@@ -99,37 +61,52 @@ class _Process:
 
     def __init__(self, job: Job) -> None:
         context = multiprocessing.get_context("spawn")
-        self._asked = context.Event()
-        self._end, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_work, args=(job, theirs, self._asked))
-        self._process.start()
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(job, theirs), daemon=True)
+        if os.name == "posix":  # else it is started below, and lets the signals in again
+            resource_tracker.ensure_running()
+        with held_back():
+            self._process.start()
         theirs.close()
 
     def outcome(self) -> str:
-        if self._end.poll():
-            try:
-                return self._end.recv()
-            except EOFError:  # it ended without a word
-                self._process.join()
-                return f"{DIED} (exit status {self._process.exitcode})"
-        return ""
+        if not self._connection.poll():
+            return ""
+        try:
+            said = self._connection.recv()
+        except (EOFError, OSError):  # it ended without a word
+            said = ""
+        self._process.join()
+        self._connection.close()
+        return said or f"{DIED} (exit status {self._process.exitcode})"
 
     def stop(self) -> None:
-        self._asked.set()
+        with suppress(OSError):  # it has ended
+            self._connection.send("stop")
+
+    def join(self) -> None:
         self._process.join()
 
 
-def _work(job: Job, answer: Connection, asked: Any) -> None:
-    """What the process does; it stops when asked to, and when the process that started it is no more."""
-    parent = multiprocessing.parent_process()
-    answer.send(job(lambda: asked.is_set() or (parent is not None and not parent.is_alive())))
+def _work(job: Job, parent: Connection) -> None:
+    """What the process does. It stops when its parent sends a word, or is no more: then too there is what to read."""
+    outcome = job(parent.poll)
+    with suppress(OSError):
+        parent.send(outcome)
 
 
 def here(job: Job) -> Worker:
-    """Start a job in a process of its own on this machine.
+    """Start a job in a process of its own on this machine, which ends with this one and leaves a checkpoint then.
 
     Args:
         job: what it is to do.
+
+    Example:
+        It is what `side_by_side` calls for each job; without jobs, never:
+
+        >>> from awdlib.workers import here, side_by_side
+        >>> list(side_by_side([], here, at_once=2))
+        []
     """
     return _Process(job)
 
@@ -137,56 +114,100 @@ def here(job: Job) -> Worker:
 class _Submitted:
     """A job in the hands of submitit."""
 
-    def __init__(self, job: Any) -> None:
-        self._job = job
+    def __init__(self, job: Any, local: bool) -> None:
+        self._job, self._local = job, local
+        self._patience = 0.0 if local else _PATIENCE
 
     def outcome(self) -> str:
-        from submitit.core.utils import FailedJobError, UncompletedJobError
+        from submitit.core.utils import UncompletedJobError
 
-        if not self._job.done():
+        job = self._job
+        if not job.done():
             return ""
+        if not job.paths.result_pickle.exists():
+            self._patience -= POLL
+            return self._death() if self._patience < 0 else ""
         try:
-            return self._job.result()
-        except (FailedJobError, UncompletedJobError) as error:
-            last = str(error).strip().splitlines()[-1:]
-            return f"{DIED} ({self._job.state.lower()}; log: {self._job.paths.stderr}; {' '.join(last)})"
+            return job.result()
+        except UncompletedJobError:  # the job could not be read, or submitted again
+            return self._death()
+
+    def _death(self) -> str:
+        log = self._job.paths.stderr
+        said = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+        state = [] if self._local else [str(self._job.state)]
+        return f"{DIED} ({'; '.join([*state, *said, f'log: {log}'])})"
 
     def stop(self) -> None:
-        """A cluster's jobs go on when the terminal that submitted them is closed: that is what they are for."""
+        if self._local and not self._job.done():
+            os.kill(int(self._job.job_id), signal.SIGTERM)  # submitit's process, which passes it on to the job's
+
+    def join(self) -> None:
+        while self._local and not self._job.done():
+            time.sleep(POLL)
+            self.stop()  # once more: it does not pass on what comes before it has started the job
 
 
 def on_cluster(cluster: str, logs: Path, **parameters: Any) -> Callable[[Job], Worker]:
     """A launcher that submits jobs through submitit, an optional dependency.
 
+    Slurm's jobs go on when the process that submitted them ends, and are submitted again by themselves when their time
+    is up. With "local" they are processes that submitit manages on this machine: they leave a checkpoint and end when
+    `side_by_side` does, but go on where its process is killed.
+
     Args:
-        cluster: "slurm", or "local" for processes that submitit manages on this machine.
+        cluster: "slurm" or "local".
         logs: folder for what the jobs print and for their pickled code; every machine must see the same.
-        **parameters: for submitit's ``update_parameters``: timeout_min, gpus_per_node, cpus_per_task, slurm_partition
-            and others.
+        **parameters: for submitit's ``update_parameters``, such as timeout_min (240 if left out), gpus_per_node,
+            cpus_per_task and slurm_partition.
 
     Returns:
         a launcher for `side_by_side`.
 
     Raises:
-        ValueError: submitit is not installed, knows no such cluster or parameter, or the cluster is not there.
+        ValueError: submitit is not installed, knows no such cluster or parameter, or the cluster is not there; later,
+            a job cannot be submitted.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from awdlib.workers import on_cluster
+        >>> try:
+        ...     on_cluster("abacus", Path("logs"))
+        ... except ValueError as refused:
+        ...     print(str(refused).partition(":")[0])
+        submitit cannot use cluster 'abacus'
     """
     try:
         from submitit import AutoExecutor
     except ImportError:
         raise ValueError("submitit is not installed: pip install submitit, or leave out --cluster") from None
+    limits = {f"{name}_max_num_timeout": _TIMEOUTS for name in ("slurm", "local")}
     try:
-        executor = AutoExecutor(folder=logs, cluster=cluster)
-        executor.update_parameters(**parameters)
-    except (ValueError, RuntimeError, NameError) as error:
-        raise ValueError(f"submitit cannot use cluster {cluster!r}: {error}") from None
-    return lambda job: _Submitted(executor.submit(job))
+        executor = AutoExecutor(folder=logs, cluster=cluster, **limits)
+        executor.update_parameters(**_DEFAULTS | parameters)
+    except (ValueError, RuntimeError, NameError, TypeError, AssertionError, OSError) as error:
+        raise ValueError(f"submitit cannot use cluster {cluster!r}: {_first_line(error)}") from None
+
+    def launch(job: Job) -> Worker:
+        try:
+            # Ctrl-C here would end submitit's processes with a traceback; what sbatch complains of is said below, once
+            with held_back((signal.SIGINT,)), redirect_stderr(io.StringIO()):
+                return _Submitted(executor.submit(job), local=cluster == "local")
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"submitit cannot submit {job.cell.name}: {_first_line(error)}") from None
+
+    return launch
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 class Event(NamedTuple):
     """Something happened to a cell. `side_by_side` yields them."""
 
     cell: Cell  #: which one
-    what: str  #: "started", "epoch", "finished", "stopped", "starts again", or "given up"
+    what: str  #: "started", "epoch", "finished", "stopped", "starts again" or "given up"
     detail: str = ""  #: why, where there is more to say
     epochs: int = 0  #: done so far
     new_epochs: int = 0  #: of them, since the last event of this kind
@@ -197,15 +218,16 @@ def side_by_side(
     jobs: Sequence[Job], launch: Callable[[Job], Worker], at_once: int, starts: int = STARTS,
     stop: Callable[[], str] = str,
 ) -> Iterator[Event]:  # fmt: skip
-    """Run jobs, several at a time; a job whose process dies is started again and goes on from its checkpoint.
+    """Run jobs, several at a time; one that is killed or interrupted is started again and goes on from its checkpoint.
 
-    Processes of this machine end with it, each with a checkpoint in its folder; a cluster's go on.
+    Processes of this machine end with it, each with a checkpoint in its folder; those of Slurm go on.
 
     Args:
-        jobs: in the order in which they are started, of one grid; ``fine-tuned`` waits for its ``full``.
+        jobs: in the order in which they are started, of one grid; ``fine-tuned`` waits for its ``full``, and is given
+            up with it.
         launch: `here`, or what `on_cluster` returns.
         at_once: at most so many at a time.
-        starts: how often a job is started before it is given up.
+        starts: how often a job is started before it is given up, counted anew whenever it has finished an epoch.
         stop: such as `awdlib.stops.Stop`: ends everything once it gives a reason.
 
     Yields:
@@ -216,12 +238,12 @@ def side_by_side(
 
     Example:
         >>> import tempfile
-        >>> from dataclasses import replace
         >>> from pathlib import Path
         >>> from awdlib.ablation import plan
         >>> from awdlib.corpora import load_corpus
+        >>> from awdlib.jobs import Job
         >>> from awdlib.presets import PRESETS
-        >>> from awdlib.workers import Job, side_by_side
+        >>> from awdlib.workers import side_by_side
         >>> cells = plan(PRESETS["toy"], ["full", "fine-tuned"], [1], load_corpus("toy"))
         >>> class Instantly:  # a worker that has done its work before it is asked
         ...     def outcome(self):
@@ -241,8 +263,10 @@ def side_by_side(
             if crew.working:
                 time.sleep(POLL)
     finally:
-        for worker in crew.working.values():
+        for worker in crew.working.values():  # all are asked before one is waited for
             worker.stop()
+        for worker in crew.working.values():
+            worker.join()
 
 
 class _Crew:
@@ -251,7 +275,7 @@ class _Crew:
     def __init__(self, jobs: list[Job], launch: Callable[[Job], Worker], at_once: int, starts: int) -> None:
         self.waiting, self.launch, self.at_once, self.starts = jobs, launch, at_once, starts
         self.working: dict[Job, Worker] = {}
-        self.started: dict[Job, int] = {}
+        self.started: dict[Job, int] = {}  # how often since its last epoch
         self.epochs: dict[Job, int] = {}
 
     def start(self) -> Iterator[Event]:
@@ -274,17 +298,21 @@ class _Crew:
             yield from self._epoch(job)
             if outcome:
                 del self.working[job]
-                yield self._ended(job, outcome)
+                yield from self._ended(job, outcome)
 
-    def _ended(self, job: Job, outcome: str) -> Event:
+    def _ended(self, job: Job, outcome: str) -> Iterator[Event]:
+        hopeless = outcome == ELSEWHERE or outcome.startswith(FAILED)
         if outcome == FINISHED:
-            return Event(job.cell, "finished")
-        if outcome.startswith(DIED) and self.started[job] < self.starts:
+            yield Event(job.cell, "finished")
+        elif not hopeless and self.started[job] < self.starts:
             self.waiting.insert(0, job)
-            return Event(job.cell, "stopped", outcome)
-        if job.cell.row == "full":
-            self.waiting = [other for other in self.waiting if not _goes_on_from(other, job)]
-        return Event(job.cell, "stopped" if outcome in (INTERRUPTED, TIME_IS_UP) else "given up", outcome)
+            yield Event(job.cell, "stopped", outcome)
+        else:
+            yield Event(job.cell, "given up", outcome)
+            for other in [other for other in self.waiting if _goes_on_from(other, job)]:
+                self.waiting.remove(other)
+                why = ELSEWHERE if outcome == ELSEWHERE else f"{job.cell.name} is not trained"
+                yield Event(other.cell, "given up", why)
 
     def _epoch(self, job: Job) -> Iterator[Event]:
         try:
@@ -293,7 +321,7 @@ class _Crew:
             return
         done = len(record["epochs"])
         if new := done - self.epochs.get(job, 0):
-            self.epochs[job] = done
+            self.epochs[job], self.started[job] = done, 1
             yield Event(job.cell, "epoch", "", done, new, record["epochs"][-1]["valid_perplexity"])
 
     def _full_is_under_way(self, job: Job) -> bool:

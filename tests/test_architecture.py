@@ -11,11 +11,12 @@ PACKAGE = Path(awdlib.__file__).parent
 
 #: in reading order; a module may import those above it, and nothing else of the library
 ORDER = [
-    "_require", "bundled", "allocator", "precision", "toy_floor", "toy_language", "downloads", "corpora", "batches",
-    "ngrams", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "model", "model_contract",
+    "_require", "bundled", "allocator", "precision", "toy_floor", "toy_language", "downloads", "published", "corpora",
+    "batches", "ngrams", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "model", "model_contract",
     "exercises", "softmax", "evaluation", "agreement", "reach", "cache", "generation", "training_config",
-    "training_records", "gradients", "graphs", "training", "presets", "settings", "environment", "checkpoints", "locks",
-    "records", "runs", "ablation", "ablation_table", "goals", "results", "fastest", "chapters", "figures", "explore", "cli", "__main__",
+    "training_records", "gradients", "graphs", "training", "presets", "settings", "environment", "stops", "checkpoints",
+    "locks", "records", "runs", "ablation", "ablation_table", "jobs", "workers", "goals", "results", "fastest",
+    "chapters", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them
@@ -28,6 +29,7 @@ ALONE = {
 ONLY_IN = {
     "ipywidgets": {"explore"}, "IPython": {"explore"}, "plotly": {"figures", "explore"},
     "matplotlib": {"figures", "explore"}, "tqdm": {"downloads", "cli"},
+    "submitit": {"jobs", "workers"},
 }  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def test_importing_the_library_imports_nothing_heavy():
     names = [place for place in ORDER if place not in ("figures", "explore", "__main__")]
     code = f"import sys, importlib; [importlib.import_module('awdlib.' + n) for n in {names}]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"ipywidgets", "IPython", "plotly", "matplotlib", "pandas"} & {*loaded}
+    assert not {"ipywidgets", "IPython", "plotly", "matplotlib", "pandas", "submitit"} & {*loaded}
 
 
 def test_files_and_functions_stay_short():

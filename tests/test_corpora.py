@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from awdlib import downloads
-from awdlib.corpora import EOS, PTB, PUBLISHED, SLICES, SPLITS, Published, Slice, Vocabulary, load_corpus, read_words
+from awdlib.corpora import EOS, Vocabulary, load_corpus, read_words
 from awdlib.downloads import CorpusError, Mirror, download, matches
+from awdlib.published import PTB, PUBLISHED, SLICES, SPLITS, Published, Slice
 
 FILES = {split: f"{split}.txt" for split in SPLITS}
 TEXTS = {split: f"the {split} text\n\nends\n".encode() for split in SPLITS}

@@ -14,9 +14,10 @@ import pytest
 from test_cli import TINY, command, environment
 
 from awdlib import locks
-from awdlib.ablation import run_grid
+from awdlib.ablation import plan, run_grid
 from awdlib.cli import main
 from awdlib.corpora import load_corpus
+from awdlib.jobs import Job
 from awdlib.locks import LOCK, FolderInUse, locked
 from awdlib.presets import PRESETS
 from awdlib.runs import Run, hold
@@ -145,21 +146,23 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("way", ["train", "finetune", "ablate", "run_grid"])
+@pytest.mark.parametrize("way", ["train", "finetune", "ablate", "run_grid", "job"])
 def test_the_lock_is_taken_before_anyone_looks_what_a_folder_has(way, finished, tmp_path, monkeypatch):
     """Otherwise two processes could both find it empty, and the later one write over the earlier one's finished run."""
 
-    class Looked(Exception):
+    class Looked(BaseException):  # a job reports every other
         pass
 
     def look(*_):
         assert list(locks._held), "it is looked at without the lock"
         raise Looked
 
-    for place in ("cli.training._goes_on", "cli.comparing.open_cell", "ablation.open_cell"):
+    for place in ("cli.training._goes_on", "cli.ablating.open_cell", "ablation.open_cell", "jobs.is_finished"):
         monkeypatch.setattr(f"awdlib.{place}", look)
     grid = ["ablate", *TINY[1:], "--rows", "full", "--seeds", "1", "--out", str(tmp_path / "grid")]
+    cells = plan(PRESETS["toy"], ["full"], [1], load_corpus("toy"))
     begin = {
+        "job": lambda: Job(cells[0], tmp_path)(),
         "train": lambda: main([*TINY, "--out", str(tmp_path / "run")]),
         "finetune": lambda: main(["finetune", str(finished), "--device", "cpu", "--out", str(tmp_path / "run")]),
         "ablate": lambda: main(grid),

@@ -10,6 +10,7 @@ import sys
 import warnings
 from typing import NoReturn
 
+from awdlib.allocator import out_of_memory
 from awdlib.cli import ablating, comparing, evaluating, generating, reproducing, training
 from awdlib.cli.training import STATUS
 from awdlib.stops import INTERRUPTED
@@ -52,11 +53,7 @@ def _complaint(error: Exception) -> str:
         return f"cannot write the output ({error.strerror}): free some space, or send it elsewhere"
     if isinstance(error, ValueError | OSError):
         return str(error)
-    short = isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
-    return "out of memory: lower batch_size or bptt, or take a smaller model" if short else ""
-
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  #: as torch says it, GPU and CPU
+    return "out of memory: lower batch_size or bptt, or take a smaller model" if out_of_memory(error) else ""
 
 
 class _OneLineParser(argparse.ArgumentParser):

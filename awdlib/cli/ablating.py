@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from awdlib import _require as require
 from awdlib.ablation import ROWS, Cell, is_finished, open_cell, plan
 from awdlib.ablation_table import collect
 from awdlib.allocator import keep_freed_memory
@@ -16,12 +18,12 @@ from awdlib.cli.comparing import publish_table
 from awdlib.cli.training import STATUS, add_time_limit, chosen_preset, consume, introduce
 from awdlib.corpora import CORPORA, Corpus, load_corpus
 from awdlib.environment import choose_device
+from awdlib.jobs import ELSEWHERE, Job
 from awdlib.runs import hold, read_record
-from awdlib.stops import Stop, stops
-from awdlib.workers import ELSEWHERE, Event, Job, Worker, here, on_cluster, side_by_side
+from awdlib.stops import TIME_IS_UP, Stop, stops
+from awdlib.workers import Event, Worker, here, on_cluster, side_by_side
 
 GIVEN_UP = 1  #: exit status where a cell could not be trained
-SPARE = 5.0  #: minutes before a cluster's limit at which a job leaves its checkpoint
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -44,20 +46,22 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a setting of all")
     add_time_limit(command)
-    command.add_argument("--jobs", type=int, metavar="N", help="run N cells at a time, each in a process of its own")
+    command.add_argument(
+        "--jobs", type=int, metavar="N", help="run N cells at a time, each in a process of its own or a cluster's job"
+    )
     command.add_argument("--threads", type=int, metavar="N", help="of each process (default: the cores, shared out)")
     command.add_argument(
         "--cluster", choices=("slurm", "local"),
-        help="submit the cells through submitit: to Slurm, or to processes here, to try it",
+        help="submit the cells through submitit: to Slurm, or, to try that, to processes here",
     )  # fmt: skip
     command.add_argument(
         "--cluster-set", action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter of submitit's jobs: timeout_min, gpus_per_node, slurm_partition, ...",
+        help="a parameter of submitit's jobs: timeout_min (240), gpus_per_node, slurm_partition, ...",
     )  # fmt: skip
 
 
 def _ablate(options: argparse.Namespace) -> int:
-    stop = Stop(options.time_limit)
+    stop, apart = Stop(options.time_limit), _apart(options)
     preset, device = chosen_preset(options), choose_device("cpu" if options.cluster == "slurm" else options.device)
     rows = _listed("rows", options.rows)
     seeds = _whole_numbers("seeds", options.seeds)
@@ -66,10 +70,10 @@ def _ablate(options: argparse.Namespace) -> int:
     cells = plan(preset, rows, seeds, corpus)
     waiting = [cell for cell in cells if not is_finished(cell, folder, options.preset)]
     print(f"{folder}: {len(cells)} runs, {len(cells) - len(waiting)} of them finished")
-    if options.jobs is None and options.cluster is None:
-        status = _one_after_another(waiting, folder, corpus, options.preset, device, stop)
-    else:
+    if apart and waiting:
         status = _side_by_side(waiting, folder, options, stop)
+    else:
+        status = _one_after_another(waiting, folder, corpus, options.preset, device, stop)
     if status == 0:
         publish_table(folder, collect(folder))
     return status
@@ -93,21 +97,32 @@ def _one_after_another(
     return 0
 
 
+def _apart(options: argparse.Namespace) -> bool:
+    """Whether the cells are to run in other processes, once what was said of these is found in order."""
+    for name in ("jobs", "threads"):
+        if (value := getattr(options, name)) is not None:
+            require.whole_number(name, value, 1)
+    _parameters(options.cluster_set)
+    apart = options.jobs is not None or options.cluster is not None
+    if options.threads is not None and not apart:
+        raise ValueError("--threads is of the processes of --jobs and --cluster: add one of them")
+    if options.cluster_set and options.cluster is None:
+        raise ValueError("--cluster-set is of a cluster's jobs: add --cluster")
+    return apart
+
+
 def _side_by_side(waiting: list[Cell], folder: Path, options: argparse.Namespace, stop: Stop) -> int:
     """Several cells at a time, in other processes; returns the exit status."""
     folder = folder.resolve()  # a job may start elsewhere
-    at_once = options.jobs or max(1, len(waiting))
+    at_once = min(options.jobs or len(waiting), len(waiting))
     launch: Callable[[Job], Worker] = here
-    minutes = None
     if options.cluster:
-        parameters = _parameters(options.cluster_set)
-        minutes = parameters["timeout_min"] - SPARE if parameters.get("timeout_min", 0) > SPARE else None
-        launch = on_cluster(options.cluster, folder / "submitit", **parameters)
+        launch = on_cluster(options.cluster, folder / "submitit", **_parameters(options.cluster_set))
     threads = options.threads
     if threads is None and options.cluster != "slurm":
         threads = max(1, torch.get_num_threads() // at_once)
     data = options.data and options.data.resolve()
-    jobs = [Job(cell, folder, options.preset, data, options.device, threads, minutes) for cell in waiting]
+    jobs = [Job(cell, folder, options.preset, data, options.device, threads) for cell in waiting]
     bar = tqdm(total=sum(cell.preset.training.epochs for cell in waiting), unit="epoch", leave=False, disable=None)
     lost = []
     with stops(stop), bar:
@@ -115,12 +130,21 @@ def _side_by_side(waiting: list[Cell], folder: Path, options: argparse.Namespace
             _tell(event, folder, bar)
             if event.what == "given up" and event.detail != ELSEWHERE:
                 lost.append(event.cell.name)
-    if why := stop():
+    return _status([cell.name for cell in waiting if not is_finished(cell, folder, options.preset)], lost, stop())
+
+
+def _status(unfinished: list[str], lost: list[str], why: str) -> int:
+    """Say what is left to do, and by which exit status: stopped, given up, or being done elsewhere."""
+    if not unfinished:
+        return 0
+    if why:
         print(f"{why}; run the same command again to go on")
         return STATUS[why]
     if lost:
         print(f"not trained: {', '.join(lost)}; run the same command again to go on")
-    return GIVEN_UP if lost else 0
+        return GIVEN_UP
+    print(f"{ELSEWHERE}: {', '.join(unfinished)}; run the same command again for the table")
+    return STATUS[TIME_IS_UP]
 
 
 def _tell(event: Event, folder: Path, bar: tqdm) -> None:
@@ -139,14 +163,25 @@ def _tell(event: Event, folder: Path, bar: tqdm) -> None:
 
 
 def _parameters(settings: list[str]) -> dict[str, Any]:
-    """What ``--cluster-set`` says, numbers as numbers."""
+    """What ``--cluster-set`` says."""
     parameters: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name or not value:
             raise ValueError(f"--cluster-set is {setting!r}; it must be NAME=VALUE")
-        parameters[name] = int(value) if value.isdecimal() else value
+        parameters[name] = _value(value)
     return parameters
+
+
+def _value(text: str) -> Any:
+    """A parameter as submitit wants it: whole numbers, numbers and yes or no are not texts to it."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            if str(kind(text)) == text:
+                return kind(text)
+    return text
 
 
 def _listed(name: str, text: str) -> list[str]:
