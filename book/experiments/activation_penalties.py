@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from fitting import NEVER, fit
 from grid import measure
 from torch import Tensor
 
@@ -25,14 +26,13 @@ from awdlib.corpora import EOS, Corpus, load_corpus
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import TrainConfig, start
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "activation-penalties.json"
 ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 BETAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 AVERAGE_FROM = 33  # the epoch in which the preset's own run begins to average
-NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
 SENTENCES = 3  # of the validation text, from its beginning, whose trace is kept
 
 
@@ -71,25 +71,16 @@ def run(alpha: float, beta: float, epochs: int) -> dict:
     corpus = load_corpus("toy")
     config = training_config(alpha, beta, epochs)
     training = start(model_config(len(corpus.vocabulary)), config)
-    best, best_epoch, best_weights = math.inf, 0, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord) and record.valid_loss < best:
-            best, best_epoch = record.valid_loss, record.epoch
-            averaging = record.averaging
-            with training.optimizer.averaged():
-                best_weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
     model = training.model
-    model.load_state_dict(best_weights)
+    model.load_state_dict(fit(training, corpus))
+    best = training.best_epoch()
     text = outputs(model, corpus.valid)
     trace = outputs(model, passage(corpus))
     return {
         "alpha": alpha,
         "beta": beta,
-        "best_epoch": best_epoch,
-        "averaging": averaging,
+        "best_epoch": best.epoch,
+        "averaging": best.averaging,
         "valid_perplexity": math.exp(evaluate(model, corpus.valid)),
         "test_perplexity": math.exp(evaluate(model, corpus.test)),
         "mean_square": text.square().mean().item(),

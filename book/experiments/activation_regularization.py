@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fitting import NEVER, curves, fit
 from grid import measure, rounded
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from awdlib.evaluation import evaluate
 from awdlib.figures.hidden_traces import cosine_basis
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import TrainConfig, start
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "activation-regularization.json"
@@ -38,7 +39,6 @@ ARMS = {
     "both": (ALPHA, BETA),
 }
 SEEDS = {"moderate": (2, 3, 4), "plain": (2, 3, 4)}
-NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
 PIECE = 64  # words of which one spectrum is taken
 LAGS = 20  # steps up to which correlations are taken
 BINS = 40  # of the histogram of activations, from -1 to 1
@@ -107,26 +107,15 @@ def run(
     corpus = load_corpus("toy")
     config = replace(training_config(setting, arm, epochs[setting]), seed=seed)
     training = start(model_config(setting, len(corpus.vocabulary)), config)
-    best, best_epoch, best_weights = math.inf, 0, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord) and record.valid_loss < best:
-            best, best_epoch = record.valid_loss, record.epoch
-            with training.optimizer.averaged():
-                best_weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
     model = training.model
-    model.load_state_dict(best_weights)
-    curve = training.history
+    model.load_state_dict(fit(training, corpus))
     return rounded(
         {
             "setting": setting,
             "arm": arm,
             "seed": seed,
-            "train": [epoch.train_perplexity for epoch in curve],
-            "valid": [epoch.valid_perplexity for epoch in curve],
-            "best_epoch": best_epoch,
+            **curves(training),
+            "best_epoch": training.best_epoch().epoch,
             "test": math.exp(evaluate(model, corpus.test)),
         }
         | look(model, corpus.valid)

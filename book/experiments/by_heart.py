@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from fitting import NEVER
 from grid import measure
 from torch import Tensor
 
@@ -28,7 +29,6 @@ from awdlib.training import EpochRecord, TrainConfig, start, train
 
 OUT = Path(__file__).resolve().parents[2] / "data" / "runs" / "by-heart.json"
 SEEDS = (1, 2, 3)
-NEVER = 10**6  # a patience that no run outlasts: averaging stays off
 #: chosen among the sentences with a relative clause because the difference between the models shows well in them
 SENTENCES = {
     "train": "the stormy gull that the salmon board sails <eos>",

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from fitting import NEVER, fit
 from grid import begun
 from tqdm import tqdm
 
@@ -23,13 +24,12 @@ from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import describe_environment, now
 from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import TrainConfig, start
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "data" / "runs" / "dropout-masks.json"
 SEEDS = (1, 2, 3)
 P = 0.3
-NEVER = 10**6  # a patience that no run outlasts: averaging stays off
 
 
 def arms(vocab_size: int) -> dict[str, ModelConfig]:
@@ -58,27 +58,23 @@ def training_config(epochs: int, seed: int) -> TrainConfig:
 
 def run(corpus: Corpus, model: ModelConfig, config: TrainConfig) -> dict:
     """One run: its learning curve, and the perplexities of its best validation epoch."""
-    training, curve = start(model, config), []
-    best, best_weights = math.inf, None
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord):
-            curve.append(
-                {
-                    "epoch": record.epoch,
-                    "train": record.train_perplexity,
-                    "valid": record.valid_perplexity,
-                }
-            )
-            if record.valid_loss < best:
-                best = record.valid_loss
-                best_weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
-    training.model.load_state_dict(best_weights)
-    test = math.exp(evaluate(training.model, corpus.test))
-    last = {"last_train": curve[-1]["train"], "last_valid": curve[-1]["valid"]}
-    return {"curve": curve, "best_valid": math.exp(best), "test": test, **last}
+    training = start(model, config)
+    training.model.load_state_dict(fit(training, corpus))
+    curve = [
+        {
+            "epoch": record.epoch,
+            "train": record.train_perplexity,
+            "valid": record.valid_perplexity,
+        }
+        for record in training.history
+    ]
+    return {
+        "curve": curve,
+        "best_valid": training.best_epoch().valid_perplexity,
+        "test": math.exp(evaluate(training.model, corpus.test)),
+        "last_train": curve[-1]["train"],
+        "last_valid": curve[-1]["valid"],
+    }
 
 
 def main() -> int:
