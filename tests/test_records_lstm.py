@@ -7,7 +7,7 @@ import statistics
 import fitting
 import pytest
 import torch
-from test_records import read, script
+from test_records import RUNS, read, script
 
 from awdlib.agreement import bigram_share, draw_exam, stretched_exam
 from awdlib.corpora import load_corpus
@@ -128,7 +128,7 @@ def test_what_the_chapter_says_of_thirty_words():
 
 
 def test_the_sizes_that_the_chapters_text_names_are_the_experiments():
-    notebook = json.loads((EXPERIMENT.ROOT / "book" / "lstm.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((RUNS.parents[1] / "book" / "lstm.ipynb").read_text(encoding="utf-8"))
     text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     assert f"{EXPERIMENT.RNN} against {EXPERIMENT.LSTM}" in text
     assert len(RECORD["rates"]) == 6 and "from the same six" in text

@@ -10,16 +10,14 @@ Every run is read at its best validation epoch, with the averaged weights if ave
 begun by then.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from fitting import NEVER, fit
-from grid import measure
+from grid import RUNS, command_line, measure
 from torch import Tensor
 
 from awdlib.corpora import EOS, Corpus, load_corpus
@@ -28,8 +26,7 @@ from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
 from awdlib.training import TrainConfig, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "activation-penalties.json"
+OUT = RUNS / "activation-penalties.json"
 ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 BETAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 AVERAGE_FROM = 33  # the epoch in which the preset's own run begins to average
@@ -95,12 +92,8 @@ def run(alpha: float, beta: float, epochs: int) -> dict:
 
 def main() -> int:
     """Run every (alpha, beta) that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--epochs", type=int, default=PRESETS["toy"].training.epochs
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    epochs = PRESETS["toy"].training.epochs
+    parser = command_line(__doc__, OUT, epochs=epochs, jobs=1)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus = load_corpus("toy")

@@ -9,17 +9,15 @@ best validation epoch are kept, and looked at on the validation text in evaluati
 kept and skipped.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from fitting import NEVER, curves, fit
-from grid import measure, rounded
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor
 
 from awdlib.corpora import load_corpus
@@ -29,8 +27,7 @@ from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
 from awdlib.training import TrainConfig, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "activation-regularization.json"
+OUT = RUNS / "activation-regularization.json"
 ALPHA, BETA = 2.0, 1.0  # the paper's
 ARMS = {
     "none": (0.0, 0.0),
@@ -142,11 +139,8 @@ def plan(epochs: dict[str, int]) -> dict[str, Any]:
 
 def main() -> int:
     """Run every setting, arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=36)
+    parser = command_line(__doc__, OUT, epochs=36, jobs=1)
     parser.add_argument("--plain-epochs", type=int, default=16)
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     epochs = {"moderate": options.epochs, "plain": options.plain_epochs}

@@ -8,15 +8,13 @@ random length are the same in all. Finished runs are kept and skipped when the s
 is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from fitting import NEVER, fit
-from grid import begun
+from grid import RUNS, begun, command_line
 from tqdm import tqdm
 
 from awdlib import checkpoints
@@ -26,8 +24,7 @@ from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
 from awdlib.training import TrainConfig, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "dropout-masks.json"
+OUT = RUNS / "dropout-masks.json"
 SEEDS = (1, 2, 3)
 P = 0.3
 
@@ -79,10 +76,7 @@ def run(corpus: Corpus, model: ModelConfig, config: TrainConfig) -> dict:
 
 def main() -> int:
     """Run every arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=40).parse_args()
     torch.set_num_threads(1)  # layers this small gain nothing from a second one
     corpus = load_corpus("toy")
     models = arms(len(corpus.vocabulary))

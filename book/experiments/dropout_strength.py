@@ -8,24 +8,21 @@ swing less then, and so do the seeds. Finished runs are kept and skipped when th
 started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import torch
 from fitting import curves, fit, training_config
-from grid import measure, rounded
+from grid import RUNS, command_line, measure, rounded
 
 from awdlib.corpora import load_corpus
 from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
 from awdlib.training import start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "dropout-strength.json"
+OUT = RUNS / "dropout-strength.json"
 SEEDS = (1, 2, 3)
 PS = (0.1, 0.2, 0.3, 0.4)
 KINDS = ("ordinary", "locked")
@@ -60,10 +57,8 @@ def run(kind: str, p: float, seed: int, epochs: int) -> dict:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser = command_line(__doc__, OUT, epochs=40)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     corpus = load_corpus("toy")
     cells = [

@@ -11,17 +11,15 @@ also by the frequency of words, and with a hole in what it reads. One thread a r
 runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from fitting import curves, fit, training_config
-from grid import begun, measure, rounded
+from grid import RUNS, begun, command_line, measure, rounded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,8 +32,7 @@ from awdlib.recurrent import LSTMLayer, State
 from awdlib.toy_language import toy_language
 from awdlib.training import TrainConfig, Training
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "embedding-dropout.json"
+OUT = RUNS / "embedding-dropout.json"
 SEEDS = (1, 2, 3, 4)
 #: arm → probability that is dropped of the entries, the tokens, the types
 ARMS = {
@@ -345,10 +342,7 @@ def concentration(tokens: Tensor) -> float:
 
 def main() -> int:
     """Do what the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=36, help="of most runs")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser = command_line(__doc__, OUT, epochs=36, of="of most runs", jobs=1)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus = load_corpus("toy")

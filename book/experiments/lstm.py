@@ -9,15 +9,13 @@ judged at its best validation epoch: perplexity, number agreement by distance on
 and how far back the loss's gradient reaches. Finished runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from fitting import NEVER, by_epoch
-from grid import begun, rounded
+from grid import RUNS, begun, command_line, rounded
 from torch import nn
 from tqdm import tqdm
 
@@ -38,8 +36,7 @@ from awdlib.reach import loss_reach
 from awdlib.toy_language import toy_language
 from awdlib.training import TrainConfig, TrainingDiverged, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "lstm.json"
+OUT = RUNS / "lstm.json"
 SEEDS = (1, 2, 3, 4)
 PILOT_SEED, PILOT_EPOCHS = 11, 12
 RATES = (1.25, 2.5, 5.0, 10.0, 20.0, 40.0)
@@ -156,10 +153,7 @@ def tally(exam: Exam, share: torch.Tensor) -> list[list[int]]:
 
 def main() -> int:
     """The pilot, then every arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=20).parse_args()
     torch.set_num_threads(1)  # layers this small gain nothing from a second one
     corpus, language = load_corpus("toy"), toy_language()
     exam = draw_exam(language, corpus, **EXAM)

@@ -10,17 +10,15 @@ or all of the training text, without dropout, for the same number of updates. On
 run; finished runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from fitting import by_epoch, curves, training_config
-from grid import measure, rounded
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,8 +30,7 @@ from awdlib.recurrent import LSTMLayer, State
 from awdlib.toy_language import SEED, SPLIT_TOKENS, toy_language
 from awdlib.training import EpochRecord, TrainConfig, Training, train
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "overfitting.json"
+OUT = RUNS / "overfitting.json"
 SEEDS = (1, 2, 3)
 P = 0.2
 ARMS = {
@@ -266,10 +263,7 @@ def part_of(corpus: Corpus, share: float) -> int:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30, help="of placement")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser = command_line(__doc__, OUT, epochs=30, of="of placement", jobs=1)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus, language = load_corpus("toy"), toy_language()

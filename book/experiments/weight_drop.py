@@ -11,17 +11,15 @@ its recurrent weights are dropped. One thread a run; finished runs are kept and 
 when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 import overfitting
 import torch
 from fitting import curves, fit, training_config
-from grid import measure, rounded
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor
 
 from awdlib.batches import batchify, fixed_windows
@@ -32,8 +30,7 @@ from awdlib.model import LanguageModel, ModelConfig, cross_entropy
 from awdlib.recurrent import LSTMLayer, State
 from awdlib.training import TrainConfig, Training, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "weight-drop.json"
+OUT = RUNS / "weight-drop.json"
 SEEDS = (1, 2, 3, 4)
 UP = overfitting.P  # dropout on what goes up, as in the chapter on overfitting
 ARMS = {
@@ -150,11 +147,7 @@ def spectrum(weight: Tensor) -> list[float]:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=30, jobs=1).parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus = load_corpus("toy")
     settings = {

@@ -9,18 +9,16 @@ the exact next-word distributions of the test text. One thread a run; finished r
 kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 
 import fitting
 import numpy as np
 import torch
-from grid import measure, rounded
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor, nn
 
 from awdlib.corpora import EOS, Corpus, load_corpus
@@ -29,8 +27,7 @@ from awdlib.model import LanguageModel, ModelConfig
 from awdlib.toy_language import SEED, SPLIT_TOKENS, toy_language
 from awdlib.training import TrainConfig, Training
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "weight-tying.json"
+OUT = RUNS / "weight-tying.json"
 SEEDS = (1, 2, 3)
 SIZES = (8, 32, 96)  # features of a word
 HIDDEN = 96
@@ -335,10 +332,7 @@ def softmax(columns: int) -> dict:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=12, help="of the models")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser = command_line(__doc__, OUT, epochs=12, of="of the models", jobs=1)
     options = parser.parse_args()
     torch.manual_seed(0)
     corpus = load_corpus("toy")
