@@ -22,7 +22,7 @@ from torch import Tensor
 
 from awdlib.corpora import load_corpus
 from awdlib.evaluation import evaluate
-from awdlib.figures.hidden_traces import cosine_basis
+from awdlib.figures.penalty_pull import cosine_basis
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
 from awdlib.training import TrainConfig, start
