@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import fitting
 import grid
@@ -29,6 +30,15 @@ def test_a_record_of_other_settings_is_begun_anew(tmp_path):
     record = grid.measure(path, {"epochs": 2}, CELLS[:1], dict, jobs=1)
     assert record["runs"] == CELLS[:1] and record["epochs"] == 2 and record["date"] != "then"
     assert record["environment"]["torch"]
+
+
+def test_the_options_are_the_defaults_and_what_the_command_says(tmp_path):
+    alone = grid.command_line("An experiment.", tmp_path, epochs=3)
+    assert vars(alone.parse_args([])) == {"epochs": 3, "out": tmp_path}
+    beside = grid.command_line("An experiment.\n\nMore of it.", tmp_path, epochs=3, jobs=2)
+    said = beside.parse_args(["--epochs", "1", "--jobs", "4", "--out", "record.json"])
+    assert vars(said) == {"epochs": 1, "jobs": 4, "out": Path("record.json")}
+    assert beside.description == "An experiment."
 
 
 @pytest.mark.parametrize("average_from", [None, 1])
