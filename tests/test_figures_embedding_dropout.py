@@ -173,6 +173,12 @@ def test_each_run_is_a_line_of_its_arms_colour():
     assert len({line.get_color() for line in lines}) == 2
 
 
+def test_a_run_of_fewer_epochs_ends_in_a_dot():
+    runs = [{"arm": "nothing", "valid": [60.0, 50.0, 40.0]}, {"arm": "nothing, half as long", "valid": [62.0, 45.0]}]
+    (dot,) = [line for line in missing_words.arms_figure(runs, 15.5).axes[0].lines if line.get_marker() == "o"]
+    assert [*dot.get_xydata()[0]] == [2, 45] and dot.get_color() == missing_words.INKS["nothing, half as long"]
+
+
 def test_rows_are_drawn_as_given():
     happens = torch.tensor([[2, 1, 2, 2], [0, 0, 2, 0], [0, 0, 0, 0]])
     figure = learning_rows.rows_figure(happens)

@@ -6,22 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from awdlib.figures import hidden_traces
+from awdlib.figures import penalty_pull
 from awdlib.figures.activation_penalties import trained
-from awdlib.figures.hidden_traces import (
-    BATCH,
-    INKS,
-    RATE,
-    by_seed,
-    cosine_basis,
-    learning_figure,
-    pull,
-    pull_figure,
-    pulled,
-    spectrum_figure,
-    states_figure,
-    traces_figure,
-)
+from awdlib.figures.hidden_traces import traces_figure
+from awdlib.figures.penalty_pull import BATCH, RATE, cosine_basis, pull, pull_figure, pulled
+from awdlib.figures.penalty_runs import INKS, by_seed, learning_figure, spectrum_figure, states_figure
 from awdlib.penalties import activation_regularization, temporal_activation_regularization
 
 
@@ -62,7 +51,7 @@ def test_what_is_left_after_updates_is_what_gradient_descent_leaves():
 
 def test_the_explorable_shows_the_recorded_trace_before_and_after():
     figure = pull_figure(2.0, 4.0, 300)
-    before, units = trained(0.0, 0.0)[0][:, 0], hidden_traces._cast()[1]
+    before, units = trained(0.0, 0.0)[0][:, 0], penalty_pull._cast()[1]
     after = pulled(before, 2.0, 4.0, 300)
     assert len({*units.values()}) == 3
     for row, unit in enumerate(units.values()):
@@ -76,7 +65,7 @@ def test_the_explorable_shows_the_recorded_trace_before_and_after():
 
 def test_the_explorable_says_what_it_shows_at_every_corner():
     """The chapter: with beta alone the quick unit goes first, and the one off centre stays there."""
-    before, units = hidden_traces._cast()
+    before, units = penalty_pull._cast()
     after = pulled(before, 0.0, 4.0, 300)
     left = after.std(0) / before.std(0)
     assert left[units["quick"]] < 0.5 * left[units["slow"]]

@@ -8,7 +8,7 @@ import torch
 from test_records import read, script
 
 from awdlib.corpora import load_corpus
-from awdlib.figures.hidden_traces import by_seed
+from awdlib.figures.penalty_runs import by_seed
 from awdlib.presets import PRESETS
 from awdlib.training import start
 

@@ -4,9 +4,10 @@ import json
 import math
 import statistics
 
+import fitting
 import pytest
 import torch
-from test_records import read, script
+from test_records import RUNS, read, script
 
 from awdlib.agreement import bigram_share, draw_exam, stretched_exam
 from awdlib.corpora import load_corpus
@@ -127,7 +128,7 @@ def test_what_the_chapter_says_of_thirty_words():
 
 
 def test_the_sizes_that_the_chapters_text_names_are_the_experiments():
-    notebook = json.loads((EXPERIMENT.ROOT / "book" / "lstm.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((RUNS.parents[1] / "book" / "lstm.ipynb").read_text(encoding="utf-8"))
     text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     assert f"{EXPERIMENT.RNN} against {EXPERIMENT.LSTM}" in text
     assert len(RECORD["rates"]) == 6 and "from the same six" in text
@@ -156,10 +157,12 @@ def test_a_run_ends_with_the_weights_of_its_best_epoch(monkeypatch):
     def epochs(training, corpus):
         for epoch, loss in enumerate((3.0, 2.0, 2.5), 1):
             torch.nn.init.constant_(training.model.embedding, epoch)
-            yield EpochRecord(epoch=epoch, updates=1, seconds=1.0, train_loss=4.0, valid_loss=loss, averaging=False,
-                              averaging_began=None)  # fmt: skip
+            record = EpochRecord(epoch=epoch, updates=1, seconds=1.0, train_loss=4.0, valid_loss=loss, averaging=False,
+                                 averaging_began=None)  # fmt: skip
+            training.history.append(record)
+            yield record
 
-    monkeypatch.setattr(EXPERIMENT, "train", epochs)
+    monkeypatch.setattr(fitting, "train", epochs)
     model, curve = EXPERIMENT.learn(CORPUS, "rnn", EXPERIMENT.training_config(3, lr=1.0, seed=1))
     assert (model.embedding == 2).all() and [point["epoch"] for point in curve] == [1, 2, 3]
 

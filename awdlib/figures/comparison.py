@@ -1,4 +1,4 @@
-"""Learning curves of several runs in one picture, from their records."""
+"""Learning curves of several runs in one picture, from their records: of single runs, or of an experiment's arms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from awdlib.figures.style import CYCLE, MUTED, PAPER, colour, describe, label_ends, perplexity_axis, use_style
+
+Arms = Mapping[str, tuple[str, Sequence[Sequence[float]]]]  #: by name: the colour, and of each run a value an epoch
 
 
 def comparison_figure(records: Mapping[str, dict[str, Any]], title: str = "") -> Any:
@@ -59,10 +61,66 @@ def comparison_figure(records: Mapping[str, dict[str, Any]], title: str = "") ->
     return describe(figure, _sentence(records, title, floor))
 
 
-def draw_arms(
-    axes: Any, arms: Mapping[str, tuple[str, Sequence[Sequence[float]]]], floor: float, apart: float = 1.08
-) -> None:
+def curves_by_arm(runs: Sequence[Mapping[str, Any]], inks: Mapping[str, tuple[str, str]]) -> Arms:
+    """The validation curves of an experiment, as `draw_arms` takes them.
+
+    Args:
+        runs: each with its "arm" and its "valid" perplexities; runs of other arms than those of inks are left out.
+        inks: by arm, in the order of drawing: the name to write, and the colour; arms without a run are left out.
+
+    Returns:
+        the colour and the curves of each name.
+
+    Example:
+        >>> from awdlib.figures.comparison import curves_by_arm
+        >>> runs = [{"arm": arm, "valid": [60, last]} for arm, last in (("up", 30), ("none", 50), ("up", 32))]
+        >>> curves_by_arm(runs, {"none": ("nothing", "gray"), "up": ("up", "blue"), "h": ("h", "red")})
+        {'nothing': ('gray', [[60, 50]]), 'up': ('blue', [[60, 30], [60, 32]])}
+    """
+    found = {arm: [run["valid"] for run in runs if run["arm"] == arm] for arm in inks}
+    return {name: (ink, found[arm]) for arm, (name, ink) in inks.items() if found[arm]}
+
+
+def arms_figure(
+    arms: Arms,
+    floor: float,
+    size: tuple[float, float] = (7.4, 4.4),
+    limits: tuple[float | None, float | None] = (None, None),
+    apart: float = 1.08,
+) -> Any:
+    """A picture of what `draw_arms` draws, and nothing else (matplotlib).
+
+    Args:
+        arms: by the name to write: the colour, and of each run the perplexity after each epoch.
+        floor: the lowest perplexity that any model can be expected to reach.
+        size: of the picture, in inches.
+        limits: lowest and highest perplexity shown; None leaves it to the curves.
+        apart: smallest ratio between the heights of two names.
+
+    Returns:
+        a matplotlib figure.
+
+    Example:
+        >>> from awdlib.figures.comparison import arms_figure
+        >>> arms = {"plain": ("black", [[60, 50]]), "dropped": ("blue", [[70, 30]])}
+        >>> figure = arms_figure(arms, floor=15.5, limits=(10, 80))
+        >>> [round(float(end)) for end in figure.axes[0].get_ylim()]
+        [10, 80]
+    """
+    import matplotlib.pyplot as plt
+
+    with use_style():
+        figure, axes = plt.subplots(figsize=size)
+        draw_arms(axes, arms, floor, apart)
+        axes.set_ylim(*limits)
+        plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
+    return figure
+
+
+def draw_arms(axes: Any, arms: Arms, floor: float, apart: float = 1.08) -> None:
     """Validation perplexity by epoch of an experiment's arms, a line a run; each arm's name where its mean ends.
+
+    A run with fewer epochs than the longest ends in a dot.
 
     Args:
         axes: matplotlib axes to draw on.
@@ -86,7 +144,12 @@ def draw_arms(
         ends.append((float(np.mean([values[-1] for values in runs])), name, ink))
     axes.axhline(floor, color=colour("floor"), linestyle="--")
     axes.text(1, floor, " floor: what the grammar itself reaches", color=colour("floor"), va="bottom", fontsize=10)
-    label_ends(axes, max(len(values) for _, runs in arms.values() for values in runs), ends, apart)
+    longest = max(len(values) for _, runs in arms.values() for values in runs)
+    for ink, runs in arms.values():  # above all lines
+        for values in runs:
+            if len(values) < longest:
+                axes.plot(len(values), values[-1], "o", color=ink, markersize=5)
+    label_ends(axes, longest, ends, apart)
     perplexity_axis(axes)
     axes.set_ylabel("validation perplexity")
 

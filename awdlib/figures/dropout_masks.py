@@ -10,7 +10,7 @@ from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.dropout import keep_mask
-from awdlib.figures.comparison import draw_arms
+from awdlib.figures.comparison import arms_figure
 from awdlib.figures.style import EMPTY, MUTED, ROLES, colormap, colour, describe, use_style
 
 SEQ_LEN, FEATURES = 24, 32
@@ -259,19 +259,14 @@ def curves_figure(runs: dict[str, dict[str, Any]], floor: float) -> Any:
         >>> figure.axes[0].get_ylabel()
         'validation perplexity'
     """
-    import matplotlib.pyplot as plt
-
     arms = {
         "none": ("no dropout", MUTED), "ordinary": ("ordinary", colour("without")), "locked": ("locked", colour("with"))
     }  # fmt: skip
     curves: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for name, run in runs.items():
         curves[name.split("-")[0]].append([point["valid"] for point in run["curve"]])
-    with use_style():
-        figure, axes = plt.subplots(figsize=(7.4, 4.0))
-        draw_arms(axes, {name: (ink, curves[arm]) for arm, (name, ink) in arms.items()}, floor, apart=1.15)
-        plt.close(figure)
-    return figure
+    shown = {name: (ink, curves[arm]) for arm, (name, ink) in arms.items()}
+    return arms_figure(shown, floor, size=(7.4, 4.0), apart=1.15)
 
 
 def strength_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 from awdlib import _require as require
 from awdlib.corpora import load_corpus
 from awdlib.dropout import embedding_dropout, keep_mask, locked_dropout
-from awdlib.figures.comparison import draw_arms
+from awdlib.figures import comparison
 from awdlib.figures.style import (
     BLUE,
     EMPTY,
@@ -203,23 +203,10 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
         >>> [text.get_text() for text in arms_figure(runs, 15.5).axes[0].texts]
         [' floor: what the grammar itself reaches', 'types 0.1', 'nothing']
     """
-    import matplotlib.pyplot as plt
-
-    arms: dict[str, tuple[str, list[Sequence[float]]]] = {}
-    for run in runs:
-        arms.setdefault(run["arm"], (_ink(run["arm"]), []))[1].append(run["valid"])
-    if not arms:
+    if not runs:
         raise ValueError("there are no runs to draw: give at least one")
-    with use_style():
-        figure, axes = plt.subplots(figsize=(7.4, 4.4))
-        draw_arms(axes, arms, floor)
-        longest = max(len(run["valid"]) for run in runs)
-        for run in runs:
-            if len(run["valid"]) < longest:
-                axes.plot(len(run["valid"]), run["valid"][-1], "o", color=_ink(run["arm"]), markersize=5)
-        axes.set(ylim=(0.95 * floor, 105))
-        plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
-    return figure
+    inks = {run["arm"]: (run["arm"], _ink(run["arm"])) for run in runs}
+    return comparison.arms_figure(comparison.curves_by_arm(runs, inks), floor, limits=(0.95 * floor, 105))
 
 
 def hole_figure(costs: Mapping[str, Sequence[float]], distances: Sequence[int]) -> Any:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.bundled import bundled
-from awdlib.figures.comparison import draw_arms
+from awdlib.figures import comparison
 from awdlib.figures.style import (
     BLUE,
     EMPTY,
@@ -194,17 +194,9 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
         >>> [text.get_text() for text in arms_figure(runs, 15.5).axes[0].texts]
         [' floor: what the grammar itself reaches', 'up', 'nothing']
     """
-    import matplotlib.pyplot as plt
-
     _runs("runs", runs, _arm)
     require.number("floor", floor, "(0, inf)")
-    with use_style():
-        figure, axes = plt.subplots(figsize=(7.4, 4.4))
-        shown = {ARMS[arm]: [run["valid"] for run in runs if run["arm"] == arm] for arm in ARMS}
-        draw_arms(axes, {name: (ink, curves) for (name, ink), curves in shown.items() if curves}, floor)
-        axes.set(ylim=(0.95 * floor, 105))
-        plt.close(figure)
-    return figure
+    return comparison.arms_figure(comparison.curves_by_arm(runs, ARMS), floor, limits=(0.95 * floor, 105))
 
 
 def schedule_figure(configs: Mapping[str, TrainConfig]) -> Any:

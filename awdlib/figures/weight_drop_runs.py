@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from awdlib.figures.comparison import draw_arms
+from awdlib.figures import comparison
 from awdlib.figures.style import BLUE, GOLD, GREEN, INK, MUTED, ORANGE, describe, label_ends, perplexity_axis, use_style
 
 #: the arms of the experiment: name to write, colour, line
@@ -39,18 +39,8 @@ def arms_figure(runs: Sequence[Mapping[str, Any]], floor: float) -> Any:
         >>> len(figure.axes[0].lines)  # the floor is one
         6
     """
-    import matplotlib.pyplot as plt
-
-    arms = {
-        name: (ink, [run["valid"] for run in runs if run["arm"] == arm])
-        for arm, (name, ink, _) in ARMS.items()
-    }  # fmt: skip
-    with use_style():
-        figure, axes = plt.subplots(figsize=(7.4, 4.8))
-        draw_arms(axes, arms, floor)
-        axes.set_ylim(top=SHOWN)
-        plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
-    return figure
+    arms = comparison.curves_by_arm(runs, {arm: (name, ink) for arm, (name, ink, _) in ARMS.items()})
+    return comparison.arms_figure(arms, floor, size=(7.4, 4.8), limits=(None, SHOWN))
 
 
 def trained_figure(runs: Sequence[Mapping[str, Any]]) -> Any:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from awdlib import _require as require
 from awdlib.bundled import bundled
-from awdlib.figures.comparison import draw_arms
+from awdlib.figures.comparison import arms_figure
 from awdlib.figures.style import (
     BLUE,
     GOLD,
@@ -299,15 +299,10 @@ def arm_curves_figure(record: Mapping[str, Any], size: int) -> Any:
         >>> arm_curves_figure(record, 8).get_label()  # doctest: +ELLIPSIS
         'Validation perplexity by epoch at E = 8...'
     """
-    import matplotlib.pyplot as plt
-
     arms = {
         name: (ink, found)
         for arm, (ink, _, name) in ARMS.items()
         if (found := arm_values(record["runs"], arm, size, "valid"))
     }
-    with use_style():
-        figure, axes = plt.subplots(figsize=(5.4, 4.6))
-        draw_arms(axes, arms, record["floor"]["valid"])
-        plt.close(figure)
+    figure = arms_figure(arms, record["floor"]["valid"], size=(5.4, 4.6))
     return describe(figure, f"Validation perplexity by epoch at E = {size}: {', '.join(arms)}, a line a run.")

@@ -10,29 +10,26 @@ Every run is read at its best validation epoch, with the averaged weights if ave
 begun by then.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 import torch
-from grid import measure
+from fitting import NEVER, fit
+from grid import RUNS, command_line, measure
 from torch import Tensor
 
 from awdlib.corpora import EOS, Corpus, load_corpus
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import TrainConfig, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "activation-penalties.json"
+OUT = RUNS / "activation-penalties.json"
 ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 BETAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 AVERAGE_FROM = 33  # the epoch in which the preset's own run begins to average
-NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
 SENTENCES = 3  # of the validation text, from its beginning, whose trace is kept
 
 
@@ -71,25 +68,16 @@ def run(alpha: float, beta: float, epochs: int) -> dict:
     corpus = load_corpus("toy")
     config = training_config(alpha, beta, epochs)
     training = start(model_config(len(corpus.vocabulary)), config)
-    best, best_epoch, best_weights = math.inf, 0, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord) and record.valid_loss < best:
-            best, best_epoch = record.valid_loss, record.epoch
-            averaging = record.averaging
-            with training.optimizer.averaged():
-                best_weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
     model = training.model
-    model.load_state_dict(best_weights)
+    model.load_state_dict(fit(training, corpus))
+    best = training.best_epoch()
     text = outputs(model, corpus.valid)
     trace = outputs(model, passage(corpus))
     return {
         "alpha": alpha,
         "beta": beta,
-        "best_epoch": best_epoch,
-        "averaging": averaging,
+        "best_epoch": best.epoch,
+        "averaging": best.averaging,
         "valid_perplexity": math.exp(evaluate(model, corpus.valid)),
         "test_perplexity": math.exp(evaluate(model, corpus.test)),
         "mean_square": text.square().mean().item(),
@@ -104,12 +92,8 @@ def run(alpha: float, beta: float, epochs: int) -> dict:
 
 def main() -> int:
     """Run every (alpha, beta) that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--epochs", type=int, default=PRESETS["toy"].training.epochs
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    epochs = PRESETS["toy"].training.epochs
+    parser = command_line(__doc__, OUT, epochs=epochs, jobs=1)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus = load_corpus("toy")

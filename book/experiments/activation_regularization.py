@@ -9,27 +9,25 @@ best validation epoch are kept, and looked at on the validation text in evaluati
 kept and skipped.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from grid import measure, rounded
+from fitting import NEVER, curves, fit
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor
 
 from awdlib.corpora import load_corpus
 from awdlib.evaluation import evaluate
-from awdlib.figures.hidden_traces import cosine_basis
+from awdlib.figures.penalty_pull import cosine_basis
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.presets import PRESETS
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import TrainConfig, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "activation-regularization.json"
+OUT = RUNS / "activation-regularization.json"
 ALPHA, BETA = 2.0, 1.0  # the paper's
 ARMS = {
     "none": (0.0, 0.0),
@@ -38,7 +36,6 @@ ARMS = {
     "both": (ALPHA, BETA),
 }
 SEEDS = {"moderate": (2, 3, 4), "plain": (2, 3, 4)}
-NEVER = 10**6  # a patience that no run outlasts: the trigger stays off
 PIECE = 64  # words of which one spectrum is taken
 LAGS = 20  # steps up to which correlations are taken
 BINS = 40  # of the histogram of activations, from -1 to 1
@@ -107,26 +104,15 @@ def run(
     corpus = load_corpus("toy")
     config = replace(training_config(setting, arm, epochs[setting]), seed=seed)
     training = start(model_config(setting, len(corpus.vocabulary)), config)
-    best, best_epoch, best_weights = math.inf, 0, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord) and record.valid_loss < best:
-            best, best_epoch = record.valid_loss, record.epoch
-            with training.optimizer.averaged():
-                best_weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
     model = training.model
-    model.load_state_dict(best_weights)
-    curve = training.history
+    model.load_state_dict(fit(training, corpus))
     return rounded(
         {
             "setting": setting,
             "arm": arm,
             "seed": seed,
-            "train": [epoch.train_perplexity for epoch in curve],
-            "valid": [epoch.valid_perplexity for epoch in curve],
-            "best_epoch": best_epoch,
+            **curves(training),
+            "best_epoch": training.best_epoch().epoch,
             "test": math.exp(evaluate(model, corpus.test)),
         }
         | look(model, corpus.valid)
@@ -153,11 +139,8 @@ def plan(epochs: dict[str, int]) -> dict[str, Any]:
 
 def main() -> int:
     """Run every setting, arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=36)
+    parser = command_line(__doc__, OUT, epochs=36, jobs=1)
     parser.add_argument("--plain-epochs", type=int, default=16)
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     epochs = {"moderate": options.epochs, "plain": options.plain_epochs}

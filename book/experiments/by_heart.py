@@ -8,15 +8,14 @@ of the training text and of the validation text, and (seed 1) what they make of 
 either text. Finished runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 import torch
-from grid import measure
+from fitting import NEVER
+from grid import RUNS, command_line, measure
 from torch import Tensor
 
 from awdlib.corpora import Corpus, load_corpus
@@ -26,9 +25,8 @@ from awdlib.presets import PRESETS
 from awdlib.toy_language import toy_language
 from awdlib.training import EpochRecord, TrainConfig, start, train
 
-OUT = Path(__file__).resolve().parents[2] / "data" / "runs" / "by-heart.json"
+OUT = RUNS / "by-heart.json"
 SEEDS = (1, 2, 3)
-NEVER = 10**6  # a patience that no run outlasts: averaging stays off
 #: chosen among the sentences with a relative clause because the difference between the models shows well in them
 SENTENCES = {
     "train": "the stormy gull that the salmon board sails <eos>",
@@ -111,11 +109,7 @@ def _rounded(values) -> list[float]:
 
 def main() -> int:
     """Run every arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=40, jobs=1).parse_args()
     corpus = load_corpus("toy")
     settings = {
         "command": f"python book/experiments/by_heart.py --epochs {options.epochs}",

@@ -8,14 +8,13 @@ random length are the same in all. Finished runs are kept and skipped when the s
 is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
-from grid import begun
+from fitting import NEVER, fit
+from grid import RUNS, begun, command_line
 from tqdm import tqdm
 
 from awdlib import checkpoints
@@ -23,13 +22,11 @@ from awdlib.corpora import Corpus, load_corpus
 from awdlib.environment import describe_environment, now
 from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import TrainConfig, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "dropout-masks.json"
+OUT = RUNS / "dropout-masks.json"
 SEEDS = (1, 2, 3)
 P = 0.3
-NEVER = 10**6  # a patience that no run outlasts: averaging stays off
 
 
 def arms(vocab_size: int) -> dict[str, ModelConfig]:
@@ -58,35 +55,28 @@ def training_config(epochs: int, seed: int) -> TrainConfig:
 
 def run(corpus: Corpus, model: ModelConfig, config: TrainConfig) -> dict:
     """One run: its learning curve, and the perplexities of its best validation epoch."""
-    training, curve = start(model, config), []
-    best, best_weights = math.inf, None
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord):
-            curve.append(
-                {
-                    "epoch": record.epoch,
-                    "train": record.train_perplexity,
-                    "valid": record.valid_perplexity,
-                }
-            )
-            if record.valid_loss < best:
-                best = record.valid_loss
-                best_weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
-    training.model.load_state_dict(best_weights)
-    test = math.exp(evaluate(training.model, corpus.test))
-    last = {"last_train": curve[-1]["train"], "last_valid": curve[-1]["valid"]}
-    return {"curve": curve, "best_valid": math.exp(best), "test": test, **last}
+    training = start(model, config)
+    training.model.load_state_dict(fit(training, corpus))
+    curve = [
+        {
+            "epoch": record.epoch,
+            "train": record.train_perplexity,
+            "valid": record.valid_perplexity,
+        }
+        for record in training.history
+    ]
+    return {
+        "curve": curve,
+        "best_valid": training.best_epoch().valid_perplexity,
+        "test": math.exp(evaluate(training.model, corpus.test)),
+        "last_train": curve[-1]["train"],
+        "last_valid": curve[-1]["valid"],
+    }
 
 
 def main() -> int:
     """Run every arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=40).parse_args()
     torch.set_num_threads(1)  # layers this small gain nothing from a second one
     corpus = load_corpus("toy")
     models = arms(len(corpus.vocabulary))

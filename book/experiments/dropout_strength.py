@@ -8,23 +8,21 @@ swing less then, and so do the seeds. Finished runs are kept and skipped when th
 started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import torch
-from grid import measure, rounded
+from fitting import curves, fit, training_config
+from grid import RUNS, command_line, measure, rounded
 
 from awdlib.corpora import load_corpus
 from awdlib.evaluation import evaluate
 from awdlib.model import ModelConfig
-from awdlib.training import EpochRecord, TrainConfig, start, train
+from awdlib.training import start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "dropout-strength.json"
+OUT = RUNS / "dropout-strength.json"
 SEEDS = (1, 2, 3)
 PS = (0.1, 0.2, 0.3, 0.4)
 KINDS = ("ordinary", "locked")
@@ -38,43 +36,29 @@ def model_config(vocab_size: int, kind: str, p: float) -> ModelConfig:
     )  # fmt: skip
 
 
-def training_config(epochs: int, seed: int) -> TrainConfig:
-    """SGD with clipping, windows of one length; the last third of the epochs at a falling rate."""
-    return TrainConfig(
-        epochs=epochs, batch_size=20, eval_batch_size=20, bptt=35, variable_windows=False, lr=20.0, weight_decay=0.0,
-        ar_weight=0.0, tar_weight=0.0, lr_decay="schedule", decay_factor=0.8, decay_after=epochs * 2 // 3, seed=seed,
-    )  # fmt: skip
-
-
 def run(kind: str, p: float, seed: int, epochs: int) -> dict:
     """One run, in a process of its own: its validation curve, and the test perplexity of its best epoch."""
     torch.set_num_threads(1)
     corpus = load_corpus("toy")
     model = model_config(len(corpus.vocabulary), kind, p)
-    training, valid = start(model, training_config(epochs, seed)), []
-    best, weights = math.inf, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord):
-            valid.append(record.valid_perplexity)
-            if record.valid_loss < best:
-                best = record.valid_loss
-                weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
-    fit = math.exp(evaluate(training.model, corpus.train))
-    training.model.load_state_dict(weights)
-    test = math.exp(evaluate(training.model, corpus.test))
-    result = {"valid": valid, "test": test, "last_train": fit}
-    return {"kind": kind, "p": p, "seed": seed} | rounded(result)
+    training = start(model, training_config(epochs, seed))
+    best = fit(training, corpus)
+    last_train = math.exp(evaluate(training.model, corpus.train))
+    training.model.load_state_dict(best)
+    return {
+        "kind": kind,
+        "p": p,
+        "seed": seed,
+        "valid": curves(training)["valid"],
+        "test": rounded(math.exp(evaluate(training.model, corpus.test))),
+        "last_train": rounded(last_train),
+    }
 
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser = command_line(__doc__, OUT, epochs=40)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     corpus = load_corpus("toy")
     cells = [

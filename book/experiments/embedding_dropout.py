@@ -11,16 +11,15 @@ also by the frequency of words, and with a hole in what it reads. One thread a r
 runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from grid import begun, measure, rounded
+from fitting import curves, fit, training_config
+from grid import RUNS, begun, command_line, measure, rounded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,10 +30,9 @@ from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.recurrent import LSTMLayer, State
 from awdlib.toy_language import toy_language
-from awdlib.training import EpochRecord, TrainConfig, Training, train
+from awdlib.training import TrainConfig, Training
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "embedding-dropout.json"
+OUT = RUNS / "embedding-dropout.json"
 SEEDS = (1, 2, 3, 4)
 #: arm → probability that is dropped of the entries, the tokens, the types
 ARMS = {
@@ -84,14 +82,6 @@ def model_config(
     )  # fmt: skip
 
 
-def training_config(epochs: int, seed: int) -> TrainConfig:
-    """SGD with clipping, windows of one length; the last third of the epochs at a falling rate."""
-    return TrainConfig(
-        epochs=epochs, batch_size=20, eval_batch_size=20, bptt=35, variable_windows=False, lr=20.0, weight_decay=0.0,
-        ar_weight=0.0, tar_weight=0.0, lr_decay="schedule", decay_factor=0.8, decay_after=epochs * 2 // 3, seed=seed,
-    )  # fmt: skip
-
-
 def begin(corpus: Corpus, arm: str, config: TrainConfig) -> Training:
     """A training that drops at the input what the arm says."""
     entries, tokens, types = ARMS[arm]
@@ -109,22 +99,15 @@ def run(epochs: int, arm: str, seed: int) -> dict:
     corpus = load_corpus("toy")
     length = epochs // 2 if arm.endswith("half as long") else epochs
     training = begin(corpus, arm, training_config(length, seed))
-    model, best, best_weights = training.model, math.inf, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord) and record.valid_loss < best:
-            best = record.valid_loss
-            weights = model.state_dict().items()
-            best_weights = {name: weight.clone() for name, weight in weights}
+    model, best = training.model, fit(training, corpus)
     at_the_end = math.exp(evaluate(model, corpus.train, 20))
-    model.load_state_dict(best_weights)
-    history = training.history
+    model.load_state_dict(best)
     whole = surprises(model, corpus.test)
     classes = word_classes(corpus, corpus.test)
     return {
         "arm": arm,
         "seed": seed,
-        "train": rounded([record.train_perplexity for record in history]),
-        "valid": rounded([record.valid_perplexity for record in history]),
+        **curves(training),
         "train_evaluated_at_end": rounded(at_the_end),
         "test": rounded(math.exp(whole.mean().item())),
         "nats_by_class_of_target": by_class(whole, classes[1:]),
@@ -359,10 +342,7 @@ def concentration(tokens: Tensor) -> float:
 
 def main() -> int:
     """Do what the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=36, help="of most runs")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser = command_line(__doc__, OUT, epochs=36, of="of most runs", jobs=1)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus = load_corpus("toy")

@@ -1,5 +1,6 @@
-"""What experiments share: a record that an interrupted run goes on with, and several cells of a grid at a time."""
+"""What experiments share: their options, a record that an interrupted run goes on with, several cells at a time."""
 
+import argparse
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,6 +12,26 @@ from tqdm import tqdm
 
 from awdlib import checkpoints
 from awdlib.environment import describe_environment, now
+
+RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
+
+
+def command_line(
+    text: str, out: Path, *, epochs: int, of: str = "", jobs: int | None = None
+) -> argparse.ArgumentParser:
+    """The options of an experiment, with their defaults; a script adds those that are its own.
+
+    ``text`` is the script's, whose first line is what ``--help`` begins with; ``of`` says which runs the epochs are
+    of, if not of all. Without ``jobs``, how many runs go side by side, there is no such option.
+    """
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=epochs, help=of)
+    if jobs is not None:
+        parser.add_argument(
+            "--jobs", type=int, default=jobs, help="runs side by side"
+        )
+    parser.add_argument("--out", type=Path, default=out)
+    return parser
 
 
 def measure(

@@ -9,17 +9,15 @@ whose hidden state is carried from window to window or set to zero, at three len
 the windows. No word of Penn Treebank is stored but <unk>, <eos> and N.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from grid import begun, rounded
+from grid import RUNS, begun, command_line, rounded
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -33,8 +31,7 @@ from awdlib.ngrams import KneserNey
 from awdlib.toy_language import Step, ToyLanguage, toy_language
 from awdlib.training import EpochRecord, TrainConfig, start, train
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "language-modelling.json"
+OUT = RUNS / "language-modelling.json"
 ORDERS = (2, 3, 4, 5)
 ADDED = (1.0, 0.1, 0.01, 0.001, 0.0001)  # counts that add-k smoothing adds
 MARKS = (UNKNOWN, EOS, "N")  # the only words of the corpora that are stored
@@ -310,10 +307,7 @@ def carrying(
 
 def main() -> int:
     """Do what the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=10).parse_args()
     torch.set_num_threads(1)  # layers this small gain nothing from a second one
     language, toy = toy_language(), load_corpus("toy")
     settings = {

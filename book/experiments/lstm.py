@@ -9,14 +9,13 @@ judged at its best validation epoch: perplexity, number agreement by distance on
 and how far back the loss's gradient reaches. Finished runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
-from grid import begun, rounded
+from fitting import NEVER, by_epoch
+from grid import RUNS, begun, command_line, rounded
 from torch import nn
 from tqdm import tqdm
 
@@ -35,20 +34,12 @@ from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.reach import loss_reach
 from awdlib.toy_language import toy_language
-from awdlib.training import (
-    EpochRecord,
-    TrainConfig,
-    TrainingDiverged,
-    start,
-    train,
-)
+from awdlib.training import TrainConfig, TrainingDiverged, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "lstm.json"
+OUT = RUNS / "lstm.json"
 SEEDS = (1, 2, 3, 4)
 PILOT_SEED, PILOT_EPOCHS = 11, 12
 RATES = (1.25, 2.5, 5.0, 10.0, 20.0, 40.0)
-NEVER = 10**6  # a patience that no run outlasts: averaging stays off
 LSTM, RNN = 128, 321  # hidden sizes of equally large models
 BEGINNINGS = {
     "lstm": {"cell": "lstm", "hidden_size": LSTM},
@@ -107,29 +98,23 @@ def learn(
     training = start(model_config(len(corpus.vocabulary), **settings), config)
     torch.manual_seed(config.seed)  # of the orthogonal matrices
     begin(training.model, *ways)
-    curve, best, weights = [], math.inf, training.model.state_dict()
+    best, guessing = training.model.state_dict(), len(corpus.vocabulary)
     try:
-        for record in train(training, corpus):
-            if not isinstance(record, EpochRecord):
-                continue
-            curve.append(
-                {
-                    "epoch": record.epoch,
-                    "train": rounded(record.train_perplexity),
-                    "valid": rounded(record.valid_perplexity),
-                }
-            )
-            if record.valid_loss < best:
-                best = record.valid_loss
-                weights = {
-                    name: weight.clone()
-                    for name, weight in training.model.state_dict().items()
-                }
-            if record.epoch == 2 and best > math.log(len(corpus.vocabulary)):
+        for record in by_epoch(training, corpus, best):
+            lowest = training.best_epoch().valid_loss
+            if record.epoch == 2 and lowest > math.log(guessing):
                 break  # worse than guessing: this learning rate leads nowhere
     except TrainingDiverged:
         pass
-    training.model.load_state_dict(weights)
+    training.model.load_state_dict(best)
+    curve = [
+        {
+            "epoch": record.epoch,
+            "train": rounded(record.train_perplexity),
+            "valid": rounded(record.valid_perplexity),
+        }
+        for record in training.history
+    ]
     return training.model, curve
 
 
@@ -168,10 +153,7 @@ def tally(exam: Exam, share: torch.Tensor) -> list[list[int]]:
 
 def main() -> int:
     """The pilot, then every arm and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=20).parse_args()
     torch.set_num_threads(1)  # layers this small gain nothing from a second one
     corpus, language = load_corpus("toy"), toy_language()
     exam = draw_exam(language, corpus, **EXAM)

@@ -10,16 +10,15 @@ or all of the training text, without dropout, for the same number of updates. On
 run; finished runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from grid import measure, rounded
+from fitting import by_epoch, curves, training_config
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,8 +30,7 @@ from awdlib.recurrent import LSTMLayer, State
 from awdlib.toy_language import SEED, SPLIT_TOKENS, toy_language
 from awdlib.training import EpochRecord, TrainConfig, Training, train
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "overfitting.json"
+OUT = RUNS / "overfitting.json"
 SEEDS = (1, 2, 3)
 P = 0.2
 ARMS = {
@@ -97,14 +95,6 @@ def model_config(
     )  # fmt: skip
 
 
-def training_config(epochs: int, seed: int) -> TrainConfig:
-    """SGD with clipping, windows of one length; the last third of the epochs at a falling rate."""
-    return TrainConfig(
-        epochs=epochs, batch_size=20, eval_batch_size=20, bptt=35, variable_windows=False, lr=20.0, weight_decay=0.0,
-        ar_weight=0.0, tar_weight=0.0, lr_decay="schedule", decay_factor=0.8, decay_after=epochs * 2 // 3, seed=seed,
-    )  # fmt: skip
-
-
 def begin(corpus: Corpus, arm: str, config: TrainConfig) -> Training:
     """A training whose layers drop where the arm says."""
     up, p_h, p_c = ARMS[arm]
@@ -130,24 +120,14 @@ def placement(epochs: int, arm: str, seed: int) -> dict:
     """The curves of an arm, its best validation epoch on the test text, and how it stands at the end."""
     corpus = load_corpus("toy")
     training = begin(corpus, arm, training_config(epochs, seed))
-    best, best_weights, looks = math.inf, {}, []
-    for record in train(training, corpus):
-        if not isinstance(record, EpochRecord):
-            continue
+    best, looks = {}, []
+    for _ in by_epoch(training, corpus, best):
         if arm == "none":
             looks.append(look(training.model, corpus))
-        if record.valid_loss < best:
-            best = record.valid_loss
-            best_weights = {
-                name: weight.clone()
-                for name, weight in training.model.state_dict().items()
-            }
     at_the_end = math.exp(evaluate(training.model, corpus.train, 20))
-    training.model.load_state_dict(best_weights)
-    history = training.history
+    training.model.load_state_dict(best)
     done = {
-        "train": rounded([record.train_perplexity for record in history]),
-        "valid": rounded([record.valid_perplexity for record in history]),
+        **curves(training),
         "train_evaluated_at_end": rounded(at_the_end),
         "test": rounded(math.exp(evaluate(training.model, corpus.test))),
     }
@@ -283,10 +263,7 @@ def part_of(corpus: Corpus, share: float) -> int:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30, help="of placement")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser = command_line(__doc__, OUT, epochs=30, of="of placement", jobs=1)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus, language = load_corpus("toy"), toy_language()

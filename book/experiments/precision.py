@@ -8,21 +8,19 @@ are under autocast besides. Everything else, the masks included, is the same. On
 a run; finished runs are kept and skipped when the script is started again.
 """
 
-import argparse
 import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from grid import measure
+from grid import RUNS, command_line, measure
 
 from awdlib.corpora import Corpus, load_corpus
 from awdlib.model import ModelConfig
 from awdlib.training import EpochRecord, TrainConfig, start, train
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "precision.json"
+OUT = RUNS / "precision.json"
 SEEDS = (1, 2, 3)
 TOKENS = 100_000  # of the training text; validation is on all of its text
 WAYS = {
@@ -78,16 +76,13 @@ def run(name: str, data: Path | None, way: str, seed: int, epochs: int) -> dict:
 
 def main() -> int:
     """Run every way and seed that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, OUT, epochs=6, jobs=2)
     parser.add_argument(
         "--data",
         type=Path,
         help="folder of Penn Treebank; default: AWDLIB_DATA, or a download",
     )
     parser.add_argument("--corpus", default="ptb")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     corpus = slice_of(options.corpus, options.data)
     settings = {

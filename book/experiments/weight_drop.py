@@ -11,16 +11,15 @@ its recurrent weights are dropped. One thread a run; finished runs are kept and 
 when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 import overfitting
 import torch
-from grid import measure, rounded
+from fitting import curves, fit, training_config
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor
 
 from awdlib.batches import batchify, fixed_windows
@@ -29,10 +28,9 @@ from awdlib.dropout import weight_dropout
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig, cross_entropy
 from awdlib.recurrent import LSTMLayer, State
-from awdlib.training import EpochRecord, TrainConfig, Training, start, train
+from awdlib.training import TrainConfig, Training, start
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "weight-drop.json"
+OUT = RUNS / "weight-drop.json"
 SEEDS = (1, 2, 3, 4)
 UP = overfitting.P  # dropout on what goes up, as in the chapter on overfitting
 ARMS = {
@@ -106,25 +104,16 @@ def run(arm: str, seed: int, epochs: int) -> dict:
     """One run, in a process of its own."""
     torch.set_num_threads(1)
     corpus = load_corpus("toy")
-    training = begin(corpus, arm, overfitting.training_config(epochs, seed))
-    best, best_weights = math.inf, {}
-    for record in train(training, corpus):
-        if isinstance(record, EpochRecord) and record.valid_loss < best:
-            best = record.valid_loss
-            best_weights = {
-                name: weight.clone()
-                for name, weight in training.model.state_dict().items()
-            }
-    model = training.model
+    training = begin(corpus, arm, training_config(epochs, seed))
+    model, best = training.model, fit(training, corpus)
     train_at_end = math.exp(evaluate(model, corpus.train, 20))
     read = {f"{p:g}": rounded(damaged(model, corpus, p)) for p in DAMAGE}
     spectra = [spectrum(layer.weight_hh) for layer in model.layers]
-    model.load_state_dict(best_weights)
+    model.load_state_dict(best)
     return {
         "arm": arm,
         "seed": seed,
-        "train": rounded([record.train_perplexity for record in training.history]),
-        "valid": rounded([record.valid_perplexity for record in training.history]),
+        **curves(training),
         "train_evaluated_at_end": rounded(train_at_end),
         "test": rounded(math.exp(evaluate(model, corpus.test))),
         "valid_with_masks": read,
@@ -158,11 +147,7 @@ def spectrum(weight: Tensor) -> list[float]:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    options = command_line(__doc__, OUT, epochs=30, jobs=1).parse_args()
     torch.set_num_threads(1)  # as the runs
     corpus = load_corpus("toy")
     settings = {
@@ -170,7 +155,7 @@ def main() -> int:
         "corpus": corpus.name,
         "floor": corpus.floor,
         "model": asdict(model_config(len(corpus.vocabulary), "none")),
-        "training": asdict(overfitting.training_config(options.epochs, seed=0)),
+        "training": asdict(training_config(options.epochs, seed=0)),
         "seeds": list(SEEDS),
         "arms": {arm: list(p) for arm, p in ARMS.items()},
         "silent_seeds": list(SILENT_SEEDS),

@@ -9,27 +9,25 @@ the exact next-word distributions of the test text. One thread a run; finished r
 kept and skipped when the script is started again.
 """
 
-import argparse
 import math
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 
+import fitting
 import numpy as np
 import torch
-from grid import measure, rounded
+from grid import RUNS, command_line, measure, rounded
 from torch import Tensor, nn
 
 from awdlib.corpora import EOS, Corpus, load_corpus
 from awdlib.evaluation import evaluate
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.toy_language import SEED, SPLIT_TOKENS, toy_language
-from awdlib.training import EpochRecord, TrainConfig, Training, train
+from awdlib.training import TrainConfig, Training
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "data" / "runs" / "weight-tying.json"
+OUT = RUNS / "weight-tying.json"
 SEEDS = (1, 2, 3)
 SIZES = (8, 32, 96)  # features of a word
 HIDDEN = 96
@@ -109,11 +107,10 @@ def make(vocab_size: int, size: int, arm: str, seed: int = 1) -> LanguageModel:
 
 
 def training_config(epochs: int, seed: int) -> TrainConfig:
-    """SGD with clipping, windows of one length; the last third of the epochs at a falling rate."""
-    return TrainConfig(
-        epochs=epochs, batch_size=10, eval_batch_size=20, bptt=35, variable_windows=False, lr=20.0, weight_decay=0.0,
-        ar_weight=0.0, tar_weight=0.0, lr_decay="schedule", decay_factor=0.5, decay_after=epochs * 2 // 3, seed=seed,
-    )  # fmt: skip
+    """As in other chapters, but half the batch, and a rate that is halved after each epoch of the last third."""
+    return replace(
+        fitting.training_config(epochs, seed), batch_size=10, decay_factor=0.5
+    )
 
 
 def run(part: str, epochs: int, **cell) -> dict:
@@ -157,25 +154,15 @@ def curve(
 ) -> tuple[dict, list[dict[str, Tensor]]]:
     """Train; the curves, the test perplexity of the best epoch, whose weights stay, and word matrices on the way."""
     training = Training(model, config)
-    best, best_weights, seen = math.inf, {}, [word_matrices(model)]
-    for record in train(training, corpus):
-        if not isinstance(record, EpochRecord):
-            continue
+    best, seen = {}, [word_matrices(model)]
+    for record in fitting.by_epoch(training, corpus, best):
         if record.epoch in MOMENTS:
             seen.append(word_matrices(model))
-        if record.valid_loss < best:
-            best, best_epoch = record.valid_loss, record.epoch
-            best_weights = {
-                name: weight.clone()
-                for name, weight in model.state_dict().items()
-            }
-    model.load_state_dict(best_weights)
-    history = training.history
+    model.load_state_dict(best)
     done = {
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "train": [record.train_perplexity for record in history],
-        "valid": [record.valid_perplexity for record in history],
-        "best_epoch": best_epoch,
+        **fitting.curves(training),
+        "best_epoch": training.best_epoch().epoch,
         "test": math.exp(evaluate(model, corpus.test)),
     }
     return done, seen
@@ -345,10 +332,7 @@ def softmax(columns: int) -> dict:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=12, help="of the models")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser = command_line(__doc__, OUT, epochs=12, of="of the models", jobs=1)
     options = parser.parse_args()
     torch.manual_seed(0)
     corpus = load_corpus("toy")
