@@ -171,10 +171,9 @@ def differences(records: Path | None = None) -> list[Difference]:
         ['higher']
     """
     root = (records or bundled("runs")) / "ptb-100k"
-    base = "awd-lstm-ptb"
     arms = [
         ("unregularized", "no regularizer", None),
-        *((row, ROWS[row].label, ROWS[row].published["ptb"][1] - _published(base)) for row in ROWS if row != "full"),
+        *((name, row.label, _of_paper(row.published["ptb"][1])) for name, row in ROWS.items() if name != "full"),
         ("gru", "GRU", None),
         ("zaremba", "Zaremba's rule", None),  # no paper has both at one size
     ]
@@ -188,7 +187,7 @@ def differences(records: Path | None = None) -> list[Difference]:
     caches = {seed: root / f"full-{seed}" / TUNED for seed in full}
     gain = {seed: _gain(_read(path)) for seed, path in caches.items() if path.exists()}
     if len(gain) > 1:
-        published = _published(f"{base}-cache") - _published(f"{base}-finetuned")
+        published = _of_paper(_published("awd-lstm-ptb-cache"), "awd-lstm-ptb-finetuned")
         found.append(
             Difference("full with the cache", "full", gain, published, next(iter(full.values()))["parameters"])
         )
@@ -211,6 +210,11 @@ def _test(record: dict[str, Any]) -> float:
 
 def _gain(tuned: dict[str, Any]) -> float:
     return float(tuned["test"]["with"] - tuned["test"]["without"])
+
+
+def _of_paper(test: float, against: str = "awd-lstm-ptb") -> float:
+    """A published perplexity minus that of a goal, with the one decimal that both have."""
+    return round(test - _published(against), 1)
 
 
 def _published(goal: str) -> float:
