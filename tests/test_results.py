@@ -251,6 +251,34 @@ def test_the_page_shows_what_the_records_say_today():
     assert results.differences_figure(found).get_label() in alts
 
 
+def test_the_words_of_the_page_are_those_of_the_verdicts():
+    """The page's prose names no numbers; what it claims stands here."""
+    found = {one.arm: one for one in differences()}
+    label = {name: row.label for name, row in ROWS.items()}
+    for row in ("no-ntasgd", "no-embedding-dropout", "no-ar-tar"):
+        one = found[label[row]]
+        assert one.verdict == HIGHER and one.published / 2 < one.mean < 3 * one.published, "worth several points"
+    assert found[label["fine-tuned"]].verdict == LOWER
+    windows = found[label["no-variable-windows"]]
+    assert windows.verdict == WITHIN and windows.published == 0.1
+    for row in ("no-weight-drop", "no-weight-decay", "full-sized-embedding"):
+        assert found[label[row]].verdict in (OPEN, WITHIN)
+    assert sum(value > 0 for value in found[label["no-weight-drop"]].by_seed.values()) == 2
+    assert sum(value < 0 for value in found[label["full-sized-embedding"]].by_seed.values()) == 2
+    full, wide, zaremba = (
+        recorded_runs.recorded(arm, 1)["parameters"] for arm in ("full", "full-sized-embedding", "zaremba")
+    )
+    assert 1.8 < wide / full < 2.1 and 3 < zaremba / full < 3.3
+    assert all(found[arm].verdict == HIGHER for arm in ("no regularizer", "GRU", "Zaremba's rule"))
+    assert found["full with the cache"].verdict == LOWER
+    assert found["full with the cache"].mean < 3 * found["full with the cache"].published
+    for seed in recorded_runs.SEEDS:
+        plain = [epoch["valid_perplexity"] for epoch in recorded_runs.recorded("unregularized", seed)["epochs"]]
+        assert min(plain) < 0.95 * plain[-1], "it overfits to the end, averaged as it is"
+        wide_run = recorded_runs.recorded("full-sized-embedding", seed)
+        assert wide_run["best_epoch"] < len(wide_run["epochs"])
+
+
 def test_a_table_is_one_for_screen_readers_and_for_terminals():
     table = results.Table("A <title>", ["a", "b"], [["`one` & two", "3"], ["x", "44"]])
     shown = table._repr_html_()
