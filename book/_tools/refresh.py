@@ -82,7 +82,7 @@ def note_times(name: str, seconds: float, minutes: int) -> None:
         json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
     )
     known = times.get(name, {"seconds": 0, "reading_minutes": 0})
-    same_run = (
+    same_run = name in times and (
         0.7 < seconds / max(known["seconds"], 1) < 1.4
         or abs(seconds - known["seconds"]) < 5
     )
