@@ -54,10 +54,11 @@ class Table:
 
     def _repr_html_(self) -> str:
         title = html.escape(self.title)
-        head = "".join(f'<th scope="col" style="text-align:left;white-space:nowrap">{_shown(text)}</th>' for text in self.head)
+        line = "text-align:left;white-space:nowrap"
+        head = "".join(f'<th scope="col" style="{line}">{_shown(text)}</th>' for text in self.head)
         body = "".join(
             f'<tr><th scope="row" style="{_STICKS}">{_shown(row[0])}</th>'
-            + "".join(f'<td style="text-align:left;white-space:nowrap">{_shown(text)}</td>' for text in row[1:])
+            + "".join(f'<td style="{line}">{_shown(text)}</td>' for text in row[1:])
             + "</tr>"
             for row in self.rows
         )
