@@ -381,12 +381,15 @@ def test_a_submitted_job_killed_and_robbed_of_its_machine_gives_the_results_of_a
 
 @pytest.mark.slow
 def test_submitted_processes_of_this_machine_end_with_checkpoints_when_they_are_no_longer_wanted(
-    toy, tmp_path, importable
+    toy, tmp_path, importable, capfd
 ):
     events = side_by_side(jobs_of(tmp_path, toy, ["full"], preset=LONG), local(tmp_path), at_once=1)
     while (event := next(events)).what != "epoch":
         assert event.what == "started"
+    (log,) = (tmp_path / "submitit").glob("*_log.out")
+    os.kill(int(log.name.split("_")[0]), signal.SIGINT)  # Ctrl-C goes to submitit's process as well
     events.close()
+    assert capfd.readouterr().err == "", "that would end in a traceback"
     assert record(tmp_path / "full-1")["status"] == "interrupted"
     assert not (tmp_path / "full-1" / LOCK).exists()
 
