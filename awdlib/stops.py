@@ -87,7 +87,7 @@ def stops(stop: Stop) -> Iterator[Stop]:
 
 
 @contextmanager
-def held_back(kinds: tuple[signal.Signals, ...] = _ASKING) -> Iterator[None]:
+def held_back(kinds: tuple[int, ...] = _ASKING) -> Iterator[None]:
     """Inside, signals wait; in a process started inside, until it comes to `stops`.
 
     A Python process that is asked to end while it still imports what it needs complains with a traceback. Where the

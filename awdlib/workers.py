@@ -43,7 +43,8 @@ class Worker(Protocol):
     """A job at work somewhere. `here` starts one.
 
     Args:
-        *args, **kwargs: of whatever does the work; a protocol has none of its own.
+        *args: of whatever does the work; a protocol has none of its own.
+        **kwargs: likewise.
     """
 
     def outcome(self) -> str:

@@ -12,7 +12,7 @@ from awdlib.ablation import ROWS
 from awdlib.bundled import bundled
 from awdlib.figures.style import BLUE, MUTED, ORANGE, PAPER, describe, fade
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3)  #: of every arm
 #: Arm -> what a control calls it, in the order in which it offers them.
 ARMS = {
     "unregularized": "no regularizer at all",
