@@ -223,23 +223,28 @@ def differences_table(differences: Sequence[Difference]) -> Table:
         >>> from awdlib.figures.results import differences_table
         >>> from awdlib.results import Difference
         >>> differences_table([Difference("– AR/TAR", "full", {1: 3.0, 2: 2.0, 3: 2.5}, 1.5, 634_323)]).rows[0]
-        ['– AR/TAR', 'full', '0.63 M', '+2.50 ± 0.50', '+1.26 to +3.74', 'higher: the interval is above 0', '3', '+1.5']
+        ['– AR/TAR', '+2.50 ± 0.50', '+1.5', 'higher: the interval is above 0', '+1.26 to +3.74', '3', '0.63 M']
     """
     rows = [
         [
             one.arm,
-            one.against,
-            f"{one.parameters / 1e6:.2f} M",
-            f"{one.mean:+.2f} ± {one.spread:.2f}",
-            "{:+.2f} to {:+.2f}".format(*one.interval),
+            _signed(f"{one.mean:+.2f} ± {one.spread:.2f}"),
+            "–" if one.published is None else _signed(f"{one.published:+.1f}"),
             SAYS[one.verdict],
+            _signed("{:+.2f} to {:+.2f}".format(*one.interval)),
             str(len(one.by_seed)),
-            "–" if one.published is None else f"{one.published:+.1f}",
+            f"{one.parameters / 1e6:.2f} M",
         ]
         for one in differences
     ]
-    head = ["arm", "compared with", "parameters", "difference ± sd", "95 % interval", "verdict", "seeds", "paper's"]
-    return Table("Differences at equal seed", head, rows)
+    head = ["arm", "difference ± sd", "paper's", "verdict", "95 % interval", "seeds", "parameters"]
+    others = ", ".join(dict.fromkeys(one.against for one in differences))
+    return Table(f"Test perplexity minus that of: {others}, at equal seed", head, rows)
+
+
+def _signed(text: str) -> str:
+    """With the minus sign that is as wide as a plus."""
+    return text.replace("-", "−")
 
 
 def differences_figure(differences: Sequence[Difference]) -> Any:
@@ -275,8 +280,8 @@ def differences_figure(differences: Sequence[Difference]) -> Any:
             if one.published is not None:
                 axes.plot(one.published, height, "D", markersize=6, markerfacecolor="none", color=INK)
         axes.axvline(0, color=MUTED, linewidth=1)
-        axes.set_yticks(range(len(differences)), [f"{one.arm} minus {one.against}" for one in differences])
-        axes.set(ylim=(len(differences) - 0.5, -0.6), xlabel="difference in test perplexity")
+        axes.set_yticks(range(len(differences)), [one.arm for one in differences])
+        axes.set(ylim=(len(differences) - 0.5, -0.6), xlabel=f"test perplexity minus that of: {differences[0].against}")
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0)
         axes.set_title("● mean   | seeds   ▬ 95 % interval   ◇ paper, at its size", fontsize=10)
