@@ -64,7 +64,8 @@ class Table:
         )
         return (
             f'<div role="region" aria-label="{title}" tabindex="0" style="overflow-x:auto">'
-            f'<table class="table"><caption style="caption-side:top;text-align:left">{title}</caption>'
+            '<table class="table" style="display:table;overflow:visible">'  # the region scrolls: keys reach it
+            f'<caption style="caption-side:top;text-align:left">{title}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
