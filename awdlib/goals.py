@@ -35,7 +35,8 @@ class Step:
 
     def needs(self, other: "Step") -> bool:
         """Whether it goes on from what another step makes."""
-        return self.kind != other.kind and (self.parent or self.run).startswith(other.run)
+        source = self.parent or self.run
+        return self.kind != other.kind and (source == other.run or source.startswith(f"{other.run}/"))
 
     def words(self, runs: str) -> list[str]:
         """The words of the command.

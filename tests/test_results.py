@@ -63,6 +63,15 @@ def test_each_step_is_a_command_that_the_parser_takes_and_the_folders_fit_togeth
             assert options.window == windows.get(name, 3785 if goal.corpus == "wikitext-2" else 500)
 
 
+def test_a_step_needs_what_it_goes_on_from_and_no_run_of_a_similar_name():
+    train, finetune, cache = GOALS["awd-lstm-ptb-cache"].steps
+    readme = GOALS["awd-lstm-ptb-readme-cache"].steps
+    assert finetune.needs(train) and cache.needs(finetune) and not train.needs(finetune)
+    assert not any(step.needs(train) or step.needs(finetune) for step in readme)
+    grid, *caches = GOALS["ptb-100k-cache"].steps
+    assert all(step.needs(grid) for step in caches)
+
+
 def test_the_groups_share_out_all_goals_and_a_gpu_begins_with_the_papers_model():
     assert sorted([*GROUPS["gpu"], *GROUPS["cpu"]]) == sorted(GOALS)
     assert GROUPS["gpu"][:4] == ["awd-lstm-ptb", "awd-lstm-ptb-finetuned", "awd-lstm-ptb-cache", "awd-gru-ptb"]
