@@ -17,6 +17,7 @@ from awdlib.presets import PRESETS
 from awdlib.results import HIGHER, LOWER, OPEN, WITHIN, Difference, differences, result_of
 from awdlib.runs import RECORD, TUNED
 from awdlib.training import TrainConfig
+from awdlib.training_config import decided
 
 #: validation and test perplexity, as the papers' tables and the original README have them
 PUBLISHED = {
@@ -249,12 +250,28 @@ def page():
     return json.loads((RUNS.parents[1] / "book" / "results.ipynb").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(("name", "checked", "window"), [
+    ("ptb-quick", "published hashes", 500), ("wikitext-2-quick", "counts of tokens and word types", 3785),
+])  # fmt: skip
+def test_the_models_on_whole_corpora_are_the_presets_and_the_cache_helps(name, checked, window):
+    record, preset = read(f"{name}/record"), PRESETS[name]
+    assert record["status"] == "finished" and record["corpus"]["checked"].startswith(checked)
+    assert ModelConfig(**record["model"]) == preset.model
+    asked = replace(decided(preset.training, record["training"]), precision=record["training"]["precision"])
+    assert TrainConfig(**record["training"]) == asked and len(record["epochs"]) == asked.epochs
+    tuned = read(f"{name}/cache")
+    assert tuned["settings"]["window"] == window
+    assert tuned["test"]["with"] < tuned["test"]["without"]
+    assert tuned["test"]["without"] == pytest.approx(record["final_perplexity"]["test"], rel=1e-3)
+
+
 def test_the_page_shows_what_the_records_say_today():
     outputs = [output for cell in page()["cells"] for output in cell.get("outputs", [])]
     shown = ["".join(output["data"]["text/html"]) for output in outputs if "text/html" in output.get("data", {})]
     found = differences()
+    whole = [f"{corpus}-quick{cache}" for corpus in ("ptb", "wikitext-2") for cache in ("", "-cache")]
     for table in (results.published_table("ptb"), results.published_table("wikitext-2"), results.days_table(),
-                  results.differences_table(found), results.later_table()):  # fmt: skip
+                  results.differences_table(found), results.ours_table(whole), results.later_table()):  # fmt: skip
         assert table._repr_html_() in shown and str(table), table.title
     alts = [cell["metadata"]["mystnb"]["image"]["alt"] for cell in page()["cells"] if "mystnb" in cell["metadata"]]
     assert results.differences_figure(found).get_label() in alts
