@@ -92,7 +92,7 @@ _WT2_QUICK = Preset(
         dropout_weight=0.2,
     ),
     training=TrainConfig(epochs=2, batch_size=20, bptt=35, average_from=2, precision="auto"),
-    source="this project: WikiText-2 within half an hour on two CPU cores; averaging begins by schedule",
+    source="this project: WikiText-2 in less than an hour on two CPU cores; averaging begins by schedule",
 )
 _PTB_100K = Preset(
     corpus="ptb-100k",
