@@ -39,9 +39,9 @@ def test_nothing_is_trained_in_the_lost_minutes_and_none_of_it_is_lost_again():
 def test_the_road_ends_where_training_and_fine_tuning_end(goal):
     train, tune = road.epochs_asked(goal)
     figure = road.road_figure(goal, seconds=65, stretch=60, lost=10)
-    line, marks = figure.data[2:]
-    assert line.y[-1] == pytest.approx(train + tune) and line.x[-1] == marks.x[1]
-    assert list(marks.y) == [train, train + tune]
+    line, *marks = figure.data[2:]
+    assert line.y[-1] == pytest.approx(train + tune) and line.x[-1] == marks[1].x[0]
+    assert [mark.y[0] for mark in marks] == [train, train + tune]
     useful = (train + tune) * 65 / 3600
     assert f"{1 - useful / line.x[-1]:.0%} of the time trains nothing" in figure.layout.meta["alt"]
     assert f"{math.ceil(line.x[-1] - 1e-9)} stretches; " in figure.layout.meta["alt"]

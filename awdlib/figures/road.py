@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from awdlib import _require as require
-from awdlib.figures.style import BLUE, GREEN, INK, MUTED, describe
+from awdlib.figures.style import BLUE, GREEN, INK, describe
 from awdlib.goals import GOALS
 from awdlib.presets import PRESETS
 
@@ -125,14 +125,17 @@ def road_figure(goal: str, seconds: float, stretch: float, lost: float) -> go.Fi
         "type": "scatter", "x": hours, "y": done, "mode": "lines", "line": {"color": INK},
         "hovertemplate": "%{x:.1f} h<br>%{y:.0f} epochs<extra></extra>",
     }  # fmt: skip
-    marks = {"type": "scatter", "x": [*ends.values()], "y": [*ends], "mode": "markers", "hoverinfo": "skip",
-             "marker": {"size": 9, "color": [BLUE, GREEN], "line": {"color": MUTED, "width": 0}}}  # fmt: skip
+    marks = [
+        {"type": "scatter", "x": [ends[epochs]], "y": [epochs], "mode": "markers", "hoverinfo": "skip",
+         "marker": {"size": 9, "color": ink}}
+        for epochs, ink in ((train, BLUE), (both, GREEN))
+    ]  # fmt: skip
     layout = {
         "height": 340, "annotations": notes, "margin": {"l": 62, "r": 20, "t": 12, "b": 48},
         "xaxis": {"title": {"text": "hours of lent time"}, "range": [0, 1.02 * ends[both]]},
         "yaxis": {"title": {"text": "epochs done"}, "range": [0, 1.13 * both]},
     }  # fmt: skip
-    figure = go.Figure(data=[*levels, line, marks], layout=layout)
+    figure = go.Figure(data=[*levels, line, *marks], layout=layout)
     share = 1 - both * seconds / 3600 / ends[both]
     return describe(figure, (
         f"At {seconds:g} s an epoch, {train} epochs of training take {ends[train]:,.1f} hours in "
