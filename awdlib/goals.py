@@ -6,6 +6,7 @@ one, skips what is finished, and goes on with what was interrupted; the records 
 results is made from.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -202,6 +203,40 @@ GROUPS = {
     "gpu": [name for name in GOALS if not name.startswith(_OURS)],
     "cpu": [name for name in GOALS if name.startswith(_OURS)],
 }
+
+
+def commands(names: Iterable[str]) -> str:
+    """The commands of several goals as one script, in order; a step that two goals share stands there once.
+
+    ``python -m awdlib reproduce`` takes the same steps, and knows besides what is finished.
+
+    Args:
+        names: of `GOALS`.
+
+    Raises:
+        ValueError: no goal has one of these names.
+
+    Example:
+        The cache is tuned on what was trained before:
+
+        >>> from awdlib.goals import commands
+        >>> print(commands(["ptb-quick", "ptb-quick-cache"]))
+        # ptb-quick: AWD-LSTM at reduced size
+        python -m awdlib train --preset ptb-quick --out runs/ptb-quick --resume
+        <BLANKLINE>
+        # ptb-quick-cache: AWD-LSTM at reduced size, with the cache
+        python -m awdlib tune-cache runs/ptb-quick --window 500
+    """
+    blocks, told = [], set()
+    for name in names:
+        if name not in GOALS:
+            raise ValueError(f"no goal is called {name!r}: use one of {', '.join(GOALS)}")
+        goal = GOALS[name]
+        aim = f" -> {goal.published[0]:.1f} / {goal.published[1]:.1f}, {goal.source}" if goal.published else ""
+        steps = [step.command() for step in goal.steps if step.command() not in told]
+        told.update(steps)
+        blocks.append("\n".join([f"# {name}: {goal.system}{aim}", *steps]))
+    return "\n\n".join(blocks)
 
 
 class Later(NamedTuple):

@@ -20,6 +20,8 @@ OF_THEIR_OWN_FORM = {
     "gallery",
     "make-your-own",
     "results",
+    "reproducing",
+    "speed",
 }  #: pages that are no chapters: nothing is proven or set as an exercise
 CHAPTERS = [name for name in NOTEBOOKS if name not in OF_THEIR_OWN_FORM]
 CONFIG = (ROOT / "_config.yml").read_text()

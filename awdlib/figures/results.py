@@ -10,11 +10,11 @@ import torch
 
 from awdlib.ablation import ROWS
 from awdlib.bundled import bundled
-from awdlib.corpora import PUBLISHED
 from awdlib.figures.style import BLUE, INK, MUTED, ORANGE, describe, use_style
 from awdlib.goals import GOALS, GROUPS, LATER, Goal
 from awdlib.model import LanguageModel
 from awdlib.presets import PRESETS
+from awdlib.published import PUBLISHED
 from awdlib.results import HIGHER, LOWER, OPEN, WITHIN, Difference, Result, result_of
 
 CLOSE = 0.03  #: a perplexity this near to the published one, as a share of it, counts as reproduced
@@ -129,8 +129,7 @@ def published_table(corpus: str, records: Path | None = None) -> Table:
         goal = GOALS[name]
         if goal.corpus == corpus:
             result = result_of(goal, records)
-            aim = "{:.1f} / {:.1f}".format(*goal.published) if goal.published else "–"
-            stands = [aim, _reached(result), standing(goal, result), asked(goal)]
+            stands = [_aim(goal), _reached(result), standing(goal, result), asked(goal)]
             rows.append([goal.system, *stands, *_how(result), goal.source or "this project", f"`{name}`"])
     head = ["system", "published", "ours", "standing", "asked for", *_HOW, "source", "name"]
     return Table(f"Perplexity on {corpus}, validation / test: published, and ours", head, rows)
@@ -190,7 +189,32 @@ def ours_table(names: Sequence[str], records: Path | None = None) -> Table:
     return Table("Whole corpora at reduced size", head, rows)
 
 
+def recorded_table(records: Path | None = None) -> Table:
+    """What was really run on the whole of a corpus, with its command's name, and where the published number stands.
+
+    Args:
+        records: as `awdlib.results.result_of` takes it.
+
+    Example:
+        >>> from awdlib.figures.results import recorded_table
+        >>> recorded_table().rows[0][:4]
+        ['Zaremba, small', '120.7 / 114.5', '119.5 / 115.9', 'reproduced']
+    """
+    found = {name: result_of(goal, records) for name, goal in GOALS.items() if goal.corpus in PUBLISHED}
+    rows = [
+        [GOALS[name].system, _aim(GOALS[name]), _reached(result), standing(GOALS[name], result), *_how(result),
+         f"`{name}`"]
+        for name, result in found.items() if result
+    ]  # fmt: skip
+    head = ["system", "published", "ours", "standing", *_HOW, "name"]
+    return Table("Runs on whole corpora, perplexity on validation / test text", head, rows)
+
+
 _HOW = ["size", "budget", "seed", "hardware", "record"]
+
+
+def _aim(goal: Goal) -> str:
+    return "{:.1f} / {:.1f}".format(*goal.published) if goal.published else "–"
 
 
 def _reached(result: Result | None) -> str:

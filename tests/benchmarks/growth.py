@@ -1,56 +1,19 @@
 """How an update's time and memory grow with batch, window, hidden size and vocabulary, beside a model of the cost."""
 
-import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sizes import GROWING, point
-
+from awdlib.figures.speed import GROWING, fit, lines_of, points_of, predicted
 from awdlib.figures.style import MUTED, colour, describe, use_style
 
-NAMES = {"batch": "batch", "window": "window", "hidden": "hidden size", "vocabulary": "vocabulary"}
+NAMES = {what: name for what, (name, _) in GROWING.items()}
 MIB = 2**20
-
-
-def points_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The measured points by name, with the memory of a typical round."""
-    found = [one for one in record["measurements"] if one["group"] == "growth" and "median" in one]
-    return {one["config"]: one | {"memory": statistics.median(one["memory"])} for one in found}
-
-
-def fit(points: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The three constants of the cost model, the same for all points.
-
-    Seconds are ``overhead + operations / rate``, fitted by least squares of the relative errors. Bytes are ``held``,
-    which every process holds, and those that the update's tensors take; nothing is fitted to these.
-    """
-    seconds = np.array([one["median"] for one in points.values()])
-    operations = np.array([one["operations"] for one in points.values()], dtype=float)
-    terms = np.stack([np.ones_like(seconds), operations], axis=1) / seconds[:, None]
-    (overhead, slope), *_ = np.linalg.lstsq(terms, np.ones_like(seconds))
-    held = statistics.median(one["memory"] - one["bytes_held"] for one in points.values())
-    return {"overhead": float(overhead), "rate": float(1 / slope), "held": held}
-
-
-def predicted(one: dict[str, Any], constants: dict[str, float]) -> tuple[float, float]:
-    """Seconds and bytes of a point by the cost model."""
-    return constants["overhead"] + one["operations"] / constants["rate"], constants["held"] + one["bytes_held"]
 
 
 def worst(points: dict[str, dict[str, Any]], constants: dict[str, float], number: int, name: str) -> float:
     """The largest factor between what is predicted and what was measured, in either direction."""
     ratios = [predicted(one, constants)[number] / one[name] for one in points.values()]
     return max(max(ratio, 1 / ratio) for ratio in ratios)
-
-
-def lines_of(points: dict[str, dict[str, Any]]) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-    """What grows, and the (value, point) measured of it; lines of less than two points are none."""
-    lines = {
-        what: [(value, points[name]) for value in values if (name := point(what, value)) in points]
-        for what, values in GROWING.items()
-    }
-    return {what: line for what, line in lines.items() if len(line) > 1}
 
 
 def section(record: dict[str, Any], picture: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from awdlib.figures.speed import GROWING, point
 from awdlib.model import ModelConfig
 from awdlib.recurrent import LAYERS
 from awdlib.softmax import BLOCK
@@ -38,20 +39,6 @@ STEP = {
 }
 EVALUATE = {f"batch-{batch}": replace(_PTB, batch=batch) for batch in (1, 10)}
 
-#: what grows, one at a time, from `_SMALL` on; the other points are called by what differs, as in "batch-40"
-GROWING = {
-    "batch": (10, 20, 40, 80, 160),
-    "window": (35, 70, 140, 280),
-    "hidden": (200, 400, 800, 1600),
-    "vocabulary": (2_000, 4_000, 8_000, 16_000, 32_000),
-}
-BASE = {"batch": _SMALL.batch, "window": _SMALL.window, "hidden": 400, "vocabulary": 2_000}
-
-
-def point(what: str, value: int) -> str:
-    """What a point of the growth is called; all four lines go through the same one, "base"."""
-    return "base" if BASE[what] == value else f"{what}-{value}"
-
 
 def _grown(what: str, value: int) -> Sizes:
     if what in ("batch", "window"):
@@ -60,7 +47,7 @@ def _grown(what: str, value: int) -> Sizes:
     return replace(_SMALL, model=replace(_SMALL.model, **{field: value}))
 
 
-GROWTH = {point(what, value): _grown(what, value) for what, values in GROWING.items() for value in values}
+GROWTH = {point(what, value): _grown(what, value) for what, (_, values) in GROWING.items() for value in values}
 
 
 def tiny(sizes: Sizes) -> Sizes:
