@@ -37,8 +37,8 @@ from awdlib.training import start
 OUT = RUNS / "continuous-cache.json"
 SEEDS = [1, 2, 3]
 TOY = {
-    "windows": [10, 30, 100, 300, 1000, 3000],
-    "thetas": [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0],
+    "windows": [10, 30, 100, 300, 1000],
+    "thetas": [0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0],
     "lambdas": [0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5],
     "window": 300,  # of what is taken apart
     "ages": [
@@ -52,8 +52,8 @@ TOY = {
 }
 PTB = {
     "arms": ["full", "no-ar-tar", "unregularized", "gru"],
-    "windows": [10, 30, 100, 250, 500, 1000, 2000, 4000],
-    "thetas": [0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0],
+    "windows": [30, 100, 250, 500, 1000, 2000],
+    "thetas": [0.5, 1.0, 1.5, 2.0, 3.0],
     "window": 500,
     "ages": [1, 11, 101, 501],
     "ranks": [
@@ -82,7 +82,7 @@ def read(model: LanguageModel, tokens: Tensor, whole: bool) -> Text:
             tokens[:-1].split(256), tokens[1:].split(256), strict=True
         ):
             logits, states, raw, _ = model(inputs[:, None], states)
-            log_p = logits[:, 0].double().log_softmax(-1)
+            log_p = logits[:, 0].log_softmax(-1).double()
             raws.append(raw[:, 0])
             of_targets.append(log_p.gather(1, targets[:, None]).exp())
             distributions += [log_p] if whole else []
