@@ -200,13 +200,16 @@ def _look_at_cache(function: Cache) -> Iterator[Promise]:
     rare[7] = 0  # came exactly 7 words ago
     oldest = torch.as_tensor(function(states[:8], rare, 7, 0.8))[7]
     yield Promise("the window's oldest position is still seen", oldest > 0, "position t sees t - window <= i < t")
+    edges = bool((new == 0).all()) and head.allclose(found[:20], atol=1e-9) and oldest > 0
+    edges = edges and late[17:].allclose(found[17:], atol=1e-9)
+    first = "" if edges else "perhaps for the reason above; mend that first. If it stays: "
     counted = torch.as_tensor(function(states, words, 7, 0.0))
     yield Promise("at theta = 0 it counts words", counted.double().allclose(_by_loop(states, words, 7, 0.0), atol=1e-6),
-                  "the visible positions share 1 equally: divide by their number only")  # fmt: skip
-    right = _by_loop(states, words, 7, 0.8)
-    yield Promise("any states and words: the equation", found.double().allclose(right, atol=1e-6),
-                  "a softmax of theta h_t·h_i over the visible positions, summed where the same word followed"
+                  first + "each visible position has the same share")  # fmt: skip
+    yield Promise("any states and words: the equation",
+                  found.double().allclose(_by_loop(states, words, 7, 0.8), atol=1e-6),
+                  first + "a softmax of theta h_t·h_i over the visible positions, summed where the same word followed"
                   )  # fmt: skip
-    large = torch.as_tensor(function(states, words, 7, 500.0)).double()
-    yield Promise("at a large theta nothing overflows", large.allclose(_by_loop(states, words, 7, 500.0), atol=1e-6),
-                  "exp(500) is no number: subtract the row's largest score first, as softmax does")  # fmt: skip
+    large = torch.as_tensor(function(states, words, 7, 500.0))
+    yield Promise("at a large theta nothing overflows", bool(large.isfinite().all()),
+                  "exp(1000) is no number: subtract the row's largest score first, as softmax does")  # fmt: skip

@@ -233,3 +233,50 @@ def price_figure(flatness: float, weight: float, window: int) -> go.Figure:
     )
     settings = f"θ = {flatness:g}, λ = {weight:g} and a window of {window} words"
     return describe(figure, f"Gain in nats per 100 words at {settings}: {said}.")
+
+
+def weight_figure(found: TargetProbabilities, weight: float, floor: float | None = None, title: str = "") -> Any:
+    """Perplexity of a text against lambda, for one set of looked-up probabilities (matplotlib).
+
+    Args:
+        found: of model and cache, as `awdlib.cache.target_probabilities` gives them.
+        weight: lambda to mark.
+        floor: the lowest perplexity that any model can be expected to reach, where it is known.
+        title: above the picture.
+
+    Returns:
+        a matplotlib figure.
+
+    Raises:
+        ValueError: lambda is outside [0, 1].
+
+    Example:
+        >>> from awdlib.figures.cache import text_probabilities
+        >>> from awdlib.figures.cache_gain import weight_figure
+        >>> figure = weight_figure(text_probabilities(1.0, 100), weight=0.05, title="toy")
+        >>> figure.get_label()[:41]
+        'toy: perplexity 22.3 without the cache, 2'
+    """
+    import matplotlib.pyplot as plt
+
+    weights = np.linspace(0, 0.6, 61)
+    alone, chosen = (np.exp(found.loss(at)) for at in (0.0, weight))
+    best = found.best_weight(1e-3)
+    with use_style():
+        figure, axes = plt.subplots(figsize=(6.2, 3.2))
+        axes.plot(weights, [np.exp(found.loss(at)) for at in weights], color=colour("with"))
+        axes.axhline(alone, color=colour("without"), linestyle="--")
+        axes.text(0.6, alone, "model alone", color=colour("without"), va="bottom", ha="right")
+        if floor is not None:
+            axes.axhline(floor, color=colour("floor"), linestyle="--")
+            axes.text(0.6, floor, "floor", color=colour("floor"), va="bottom", ha="right")
+        axes.plot(weight, chosen, "o", color=INK)
+        axes.annotate(f"{chosen:.2f}", (weight, chosen), (0, 7), textcoords="offset points", ha="center", color=INK)
+        axes.set(xlabel="λ", ylabel="perplexity", title=title)
+        plt.close(figure)
+    beside = f", floor {floor:.1f}" if floor is not None else ""
+    return describe(
+        figure,
+        f"{title}: perplexity {alone:.1f} without the cache, {chosen:.1f} at λ = {weight:g}, lowest at λ = {best:.2f}"
+        f"{beside}.",
+    )

@@ -53,7 +53,8 @@ TOY = {
 PTB = {
     "arms": ["full", "no-ar-tar", "unregularized", "gru"],
     "windows": [30, 100, 250, 500, 1000, 2000],
-    "thetas": [0.5, 1.0, 1.5, 2.0, 3.0],
+    "thetas": [0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0],
+    "thetas_by_window": [1.5, 2.0, 3.0, 4.0],
     "window": 500,
     "ages": [1, 11, 101, 501],
     "ranks": [
@@ -382,7 +383,12 @@ def ptb(arm: str, seed: int, folder: Path) -> dict[str, Any]:
     if arm == PTB["arms"][0]:
         found["on_test"] = tried(test, PTB["window"], PTB["thetas"])
         found["windows"] = [
-            choose(tried(valid, window, [chosen["theta"]]), valid, test, window)
+            choose(
+                tried(valid, window, PTB["thetas_by_window"]),
+                valid,
+                test,
+                window,
+            )
             for window in PTB["windows"]
         ]
         found["words"] = ptb_words(
