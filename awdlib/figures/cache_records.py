@@ -177,7 +177,8 @@ def excess_figure(record: Mapping[str, Any]) -> Any:
                 y = row - 0.19 + 0.38 * side
                 axes.barh(y, values[side].mean(), height=0.34, color=colour(role))
                 axes.plot(values[side], [y] * values.shape[1], "o", color=INK, markersize=3)
-                axes.annotate(f"{values[side].mean():.1f}", (max(0.0, values[side].max()), y), (6, 0),
+                shown = round(values[side].mean(), 1) + 0.0  # no minus before a zero
+                axes.annotate(f"{shown:.1f}", (max(0.0, values[side].max()), y), (6, 0),
                               textcoords="offset points", va="center", color=colour(role), fontsize=10)  # fmt: skip
         axes.set_yticks(range(len(found)), [name.replace(": ", ":\n") for name in found])
         axes.invert_yaxis()
@@ -344,7 +345,7 @@ def memory_figure(record: Mapping[str, Any]) -> Any:
         axes.set(xscale="log", xlabel="window, words", ylabel="perplexity saved, per cent", ylim=(0, None))
         axes.set_xticks([10, 30, 100, 300, 1000, 3000], ["10", "30", "100", "300", "1000", "3000"])
         axes.minorticks_off()
-        axes.text(0.02, 0.96, "dotted: no cache until the window is full", transform=axes.transAxes, va="top",
+        axes.text(0.98, 0.04, "dashed: no cache until the window is full", transform=axes.transAxes, ha="right",
                   color=MUTED, fontsize=10)  # fmt: skip
         plt.close(figure)
     return describe(figure, f"Share of test perplexity that the cache takes off, by window: {'; '.join(said)}.")

@@ -53,8 +53,7 @@ TOY = {
 PTB = {
     "arms": ["full", "no-ar-tar", "unregularized", "gru"],
     "windows": [30, 100, 250, 500, 1000, 2000],
-    "thetas": [0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0],
-    "thetas_by_window": [1.5, 2.0, 3.0, 4.0],
+    "thetas": [0.5, 1.0, 1.5, 2.0, 3.0],
     "window": 500,
     "ages": [1, 11, 101, 501],
     "ranks": [
@@ -384,7 +383,7 @@ def ptb(arm: str, seed: int, folder: Path) -> dict[str, Any]:
         found["on_test"] = tried(test, PTB["window"], PTB["thetas"])
         found["windows"] = [
             choose(
-                tried(valid, window, PTB["thetas_by_window"]),
+                tried(valid, window, [chosen["theta"]]),
                 valid,
                 test,
                 window,
