@@ -135,8 +135,8 @@ def test_ages_mentions_and_the_urn_by_hand():
 
 def test_what_the_chapter_says_of_windows():
     for run in FULL:
-        by_window = [saved(one) for one in run["windows"]]
-        assert by_window == sorted(by_window), "longer is better on Penn Treebank, as far as it was tried"
+        by_window = {one["window"]: saved(one) for one in run["windows"]}
+        assert max(by_window, key=by_window.get) == 500 and by_window[2000] < by_window[500] - 2
         late = [one["test"]["only_when_full"] / one["test"]["with"] for one in run["windows"]]
         assert max(late) < 1.01
     for run in TOY:
