@@ -69,7 +69,7 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
         chunk: queries, the last positions.
 
     Returns:
-        a matplotlib figure: a row for each query, a column for each position that is kept.
+        a matplotlib figure with a row for each query and a column for each position that is kept.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -97,7 +97,7 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
         shown = attention.sqrt().masked_fill(~visible, torch.nan).numpy()  # the root: faint ones are seen as well
         axes.imshow(shown, cmap=scale, vmin=0, vmax=1, aspect="auto")
         for row, column in same.nonzero().tolist():
-            box = {"fill": False, "edgecolor": colour("without"), "linewidth": 2}
+            box: dict[str, Any] = {"fill": False, "edgecolor": colour("without"), "linewidth": 2}
             axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **box))
         axes.set_xticks(range(window + chunk), words, rotation=90, fontsize=9)
         axes.set_yticks(range(chunk), words[window:], fontsize=9)
@@ -193,7 +193,7 @@ def price_figure(flatness: float, weight: float, window: int) -> go.Figure:
         window: positions remembered.
 
     Returns:
-        a plotly figure: a bar for each kind, and a ring.
+        a plotly figure with a bar and a ring for each kind.
 
     Raises:
         ValueError: a setting is out of range.

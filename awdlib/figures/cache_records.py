@@ -1,5 +1,6 @@
 """Pictures of what was measured of the continuous cache, from the record ``data/runs/continuous-cache.json``."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from awdlib import _require as require
+from awdlib.bundled import bundled
 from awdlib.figures.cache_gain import KINDS
 from awdlib.figures.style import (
     BLUE,
@@ -82,7 +84,8 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
     percent = 100 * (reached / alone - 1)
     ridge = [np.interp(cell["lambda"], lambdas, np.arange(len(lambdas))) for cell in cells]
     best = min(range(len(cells)), key=lambda row: cells[row]["reached"])
-    scale = [[1 - at, ink] for at, ink in reversed(DIVERGING)]  # lower is better: blue
+    stops: list[list[Any]] = DIVERGING
+    scale = [[1 - at, ink] for at, ink in reversed(stops)]  # lower is better: blue
     figure = go.Figure()
     figure.add_heatmap(
         z=percent.clip(-ENDS, ENDS), zmin=-ENDS, zmax=ENDS, colorscale=scale, showscale=False, hoverinfo="skip"
@@ -109,6 +112,28 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
         f"{text.capitalize()} perplexity with a window of {window}: {alone:.1f} without the cache, lowest at "
         f"θ = {cell['theta']:g} and λ = {cell['lambda']:.2f}, with {cell['reached']:.1f}.",
     )
+
+
+def recorded_tuning_figure(text: str, window: int) -> go.Figure:
+    """`tuning_figure` of the record that ships with the book.
+
+    Args:
+        text: "validation" or "test".
+        window: positions remembered, one of the record's.
+
+    Returns:
+        a plotly figure.
+
+    Raises:
+        ValueError: the record knows no such text or window.
+
+    Example:
+        >>> from awdlib.figures.cache_records import recorded_tuning_figure
+        >>> recorded_tuning_figure("test", 300).layout.meta["alt"].partition(":")[0]
+        'Test perplexity with a window of 300'
+    """
+    record = json.loads(bundled("runs/continuous-cache.json").read_text(encoding="utf-8"))
+    return tuning_figure(record, text, window)
 
 
 def excesses(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
