@@ -198,9 +198,9 @@ def _look_at_cache(function: Cache) -> Iterator[Promise]:
                   "a query sees `window` pairs and no older ones: the band has a lower edge too")  # fmt: skip
     rare = torch.arange(8)
     rare[7] = 0  # came exactly 7 words ago
-    oldest = torch.as_tensor(function(states[:8], rare, 7, 0.8))[7]
-    yield Promise("the window's oldest position is still seen", oldest > 0, "position t sees t - window <= i < t")
-    edges = bool((new == 0).all()) and head.allclose(found[:20], atol=1e-9) and oldest > 0
+    oldest = bool(torch.as_tensor(function(states[:8], rare, 7, 0.8))[7] > 0)
+    yield Promise("the window's oldest position is still seen", oldest, "position t sees t - window <= i < t")
+    edges = bool((new == 0).all()) and head.allclose(found[:20], atol=1e-9) and oldest
     edges = edges and late[17:].allclose(found[17:], atol=1e-9)
     first = "" if edges else "perhaps for the reason above; mend that first. If it stays: "
     counted = torch.as_tensor(function(states, words, 7, 0.0))
