@@ -258,10 +258,11 @@ def _rates_hint(moved: list[float], asked: int, due: list[float]) -> str:
     if len(moved) != len(due) or asked != len(due):
         return f"{len(due)} windows ask for as many gradients and steps: you took {asked} and {len(moved)}"
     factors = [rate / RATE for rate in due]
+    compounded = [RATE * math.prod(factors[: at + 1]) for at in range(len(due))]
     known = [
         ([due[0], *due[:-1]], "each step has the rate of the window before: this optimizer fixed it a step ago"),
         ([RATE, *due[:-1]], "each step has the rate of the window before: set it before the step, not after"),
-        ([RATE * math.prod(factors[: at + 1]) for at in range(len(due))], "the factors pile up: begin with the nominal"),
+        (compounded, "the factors pile up: begin with the nominal rate"),
         ([RATE] * len(due), "every step has the nominal rate: nothing is scaled"),
         ([RATE / factor for factor in factors], "length / nominal, not the other way round"),
         ([RATE * factor**2 for factor in factors], "scaled twice: either the rate or the gradient, not both"),

@@ -12,9 +12,12 @@ from awdlib import _require as require
 from awdlib.batches import WindowLengths
 from awdlib.figures.style import BLUE, GOLD, INK, MUTED, ORANGE, PINK, colour, label_end, use_style
 
-ARMS = {"fixed": (ORANGE, "fixed"), "random": (BLUE, "random"), "unscaled": (GOLD, "random, one rate"),
-        "offset": (PINK, "random offset")}  # fmt: skip
-"""Arms of the experiment: colour, and the name beside the line."""
+ARMS = {"fixed": ("fixed", ORANGE), "random": ("random", BLUE), "unscaled": ("one rate", GOLD),
+        "offset": ("offset", PINK)}  # fmt: skip
+"""Arms of the experiment: the name beside the line, and the colour."""
+TITLES = {"fixed": "fixed windows", "random": "random lengths", "unscaled": "random lengths, one rate for all",
+          "offset": "a random offset each epoch"}  # fmt: skip
+"""The same in full."""
 
 Run = Mapping[str, Any]
 
@@ -56,10 +59,10 @@ def drawn_figure(lengths: WindowLengths, drawn: Sequence[int]) -> Any:
             ax.bar(at, bars, color="#9cc7e6", width=0.9)
             ax.plot(at[curve > 0], curve[curve > 0], ".", color=INK, markersize=4)
             ax.axvline(mean, color=MUTED, linestyle=":")
-            ax.annotate(f"mean {mean:.1f} ", (mean, 0.95 * curve.max()), ha="right", color=MUTED)
-            ax.set(ylabel="probability", ylim=(0, 1.15 * max(curve.max(), bars.max())))
+            ax.annotate(f"mean {mean:.2f} ", (mean, 1.12 * curve.max()), ha="right", color=MUTED)
+            ax.set(ylabel="probability", ylim=(0, 1.3 * max(curve.max(), bars.max())))
             ax.set_title(f"length {title}")
-        axes[0].annotate("bars: drawn, dots: exact", (0.01, 0.85), xycoords="axes fraction", color=MUTED, fontsize=10)
+        axes[0].annotate("bars: drawn\ndots: exact", (0.01, 0.75), xycoords="axes fraction", color=MUTED, fontsize=10)
         axes[1].set_xlabel("length (tokens)")
         plt.close(figure)
     return figure
@@ -160,7 +163,7 @@ def places_figure(runs: Sequence[Run], nominal: int, arms: Sequence[str]) -> Any
         >>> from awdlib.figures.window_runs import places_figure
         >>> runs = [{"nominal": 2, "arm": arm, "seed": 1, "places": [2.5, 2.0]} for arm in ("random", "fixed")]
         >>> places_figure(runs, 2, ["fixed"]).axes[0].get_title(loc="left")
-        'fixed'
+        'fixed windows'
     """
     import matplotlib.pyplot as plt
 
@@ -168,13 +171,13 @@ def places_figure(runs: Sequence[Run], nominal: int, arms: Sequence[str]) -> Any
         figure, panels = plt.subplots(len(arms), 1, figsize=(5.8, 0.6 + 1.9 * len(arms)), sharex=True, sharey=True,
                                       squeeze=False)  # fmt: skip
         for ax, arm in zip(panels[:, 0], arms, strict=True):
-            ink, name = ARMS[arm]
+            ink = ARMS[arm][1]
             found = place_differences(runs, nominal, arm)
             ax.axhline(0, color=colour("with"), linewidth=1.5)
             ax.plot(found.T, color=ink, alpha=0.4, linewidth=1.0)
             ax.plot(found.mean(0), color=ink, marker="o", markersize=4)
             label_end(ax, nominal - 1, 0, "random", colour("with"))
-            ax.set_title(name, color=ink)
+            ax.set_title(TITLES[arm], color=ink)
             ax.set_xticks(range(0, nominal, 1 if nominal < 20 else 5))
         figure.supylabel("loss more than with random windows (nats)", fontsize=10.5)
         panels[-1, 0].set_xlabel("place in a fixed window (row mod T)")
