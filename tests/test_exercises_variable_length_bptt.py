@@ -1,32 +1,29 @@
 """The exercises on windows: the chapter's own solutions pass, and each known wrong answer gets its hint."""
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 import torch
 from test_exercises import solutions
 
-from awdlib.exercises.variable_length_bptt import check_borders, check_means, check_probability, check_rates
+from awdlib.exercises.variable_length_bptt import check_borders, check_means, check_rates
 
 TOKEN, REACH = 20 / 3, 17 / 6
 
 
 def test_the_solutions_of_the_chapter_pass():
     given = solutions("variable-length-bptt")
-    assert {*given} == {1, 2, 3, 4}
+    assert {*given} == {1, 2, 3}
     assert check_means(*(given[1][name] for name in ("mean_window", "mean_of_token", "mean_reach"))).kept
-    assert check_probability(given[2]["probability"]).kept
-    assert check_borders(given[3]["borders"]).kept
-    assert check_rates(given[4]["epoch"]).kept
+    assert check_borders(given[2]["borders"]).kept
+    assert check_rates(given[3]["epoch"]).kept
 
 
 def test_an_empty_cell_is_told_from_a_wrong_answer():
     def empty(*_): ...
 
-    for report in (check_means(..., ..., ...), check_means(6, ..., REACH), check_probability(empty),
-                   check_borders(empty), check_rates(empty)):  # fmt: skip
+    for report in (check_means(..., ..., ...), check_means(6, ..., REACH), check_borders(empty), check_rates(empty)):
         assert not report.kept and "your turn" in repr(report)
 
 
@@ -52,45 +49,6 @@ def test_right_means_may_be_written_otherwise(answer):
 def test_wrong_means_get_a_hint(answer, hint):
     report = check_means(*answer)
     assert not report.kept and hint in repr(report) and len(report.broken()) == 1
-
-
-def mixture(mass, weights=lambda p: (1 - p, p), sd=lambda s: s):
-    def probability(length, bptt, p, spread):
-        laws = (NormalDist(bptt, sd(spread)), NormalDist(bptt / 2, sd(spread)))
-        return sum(weight * mass(law, length) for weight, law in zip(weights(p), laws, strict=True))
-
-    return probability
-
-
-def cut(law, length):
-    return law.cdf(length + 1) - law.cdf(length)
-
-
-def by_erf(length, bptt, p, spread):
-    edges = torch.tensor([[length - bptt, length + 1 - bptt], [length - bptt / 2, length + 1 - bptt / 2]])
-    low, high = (0.5 * (1 + torch.erf(edges / spread / 2**0.5))).double().T
-    return ((high - low) * torch.tensor([1 - p, p])).sum()
-
-
-@pytest.mark.parametrize("function", [mixture(cut), by_erf, lambda *case: np.float64(mixture(cut)(*case))])
-def test_right_probabilities_may_be_written_otherwise(function):
-    assert check_probability(function).kept
-
-
-@pytest.mark.parametrize(("function", "hint"), [
-    (mixture(lambda law, length: law.cdf(length + 0.5) - law.cdf(length - 0.5)), "int cuts, it does not round"),
-    (mixture(lambda law, length: law.cdf(length) - law.cdf(length - 1)), "70.9 becomes 70"),
-    (mixture(cut, weights=lambda p: (p, 1 - p)), "p is the probability of half"),
-    (mixture(cut, weights=lambda p: (1, 0)), "two cases add up"),
-    (mixture(cut, sd=lambda s: s * s), "not its square"),
-    (mixture(cut, sd=math.sqrt), "not its square"),
-    (mixture(lambda law, length: law.pdf(length)), "density at one point"),
-    (lambda *_: 0.5, "between length and length + 1"),
-    (lambda *_: 1 / 0, "it raised ZeroDivisionError"),
-])  # fmt: skip
-def test_wrong_probabilities_get_a_hint(function, hint):
-    report = check_probability(function)
-    assert not report.kept and hint in repr(report)
 
 
 def renewal(p, rows, first=1.0):

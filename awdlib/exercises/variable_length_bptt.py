@@ -13,7 +13,7 @@ from awdlib.contracts import Promise, Report
 from awdlib.exercises.answers import YOUR_TURN, is_empty
 
 HALVES = {4: 0.5, 8: 0.5}  #: lengths of exercise 1 and their probabilities
-NOMINAL, RATE = 4, 0.5  #: of exercise 4: the window and the rate that belongs to it
+NOMINAL, RATE = 4, 0.5  #: of exercise 3: the window and the rate that belongs to it
 
 
 def check_means(window: float, token: float, reach: float) -> Report:
@@ -71,67 +71,8 @@ def _known(given: float, hints: Mapping[float, str], rest: str) -> str:
     return next((text for value, text in hints.items() if _near(given, value)), rest)
 
 
-def check_probability(function: Callable[[int, int, float, float], float]) -> Report:
-    """Exercise 2: ``function(length, bptt, p, spread)``, the probability of a length, far above the shortest.
-
-    Args:
-        function: the reader's.
-
-    Example:
-        >>> from statistics import NormalDist
-        >>> from awdlib.exercises.variable_length_bptt import check_probability
-        >>> def probability(length, bptt, p, spread):
-        ...     whole, half = NormalDist(bptt, spread), NormalDist(bptt / 2, spread)
-        ...     return sum(w * (d.cdf(length + 1) - d.cdf(length)) for w, d in ((1 - p, whole), (p, half)))
-        >>> check_probability(probability).kept
-        True
-    """
-    cases = {"the base": (70, 70, 0.05, 5.0), "half the base": (35, 70, 0.05, 5.0), "another": (41, 40, 0.3, 2.0)}
-    found = []
-    for name, case in cases.items():
-        if is_empty(function, *case):
-            return YOUR_TURN
-        text = f"{name}: {case[0]} tokens at a base of {case[1]}, p = {case[2]:g}, spread {case[3]:g}"
-        try:
-            given = float(function(*case))
-        except Exception as error:  # whatever a reader's code may raise
-            return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
-        kept = math.isclose(given, _mass(*case), rel_tol=1e-4)
-        found.append(Promise(text, kept, _probability_hint(given, *case)))
-    return Report(tuple(found))
-
-
-def _mass(length: float, bptt: int, p: float, spread: float) -> float:
-    def below(edge: float, base: float) -> float:
-        return 0.5 * (1 + math.erf((edge - base) / (spread * math.sqrt(2))))
-
-    bases = ((bptt, 1 - p), (bptt / 2, p))
-    return sum(weight * (below(length + 1, base) - below(length, base)) for base, weight in bases)
-
-
-def _probability_hint(given: float, length: int, bptt: int, p: float, spread: float) -> str:
-    case = (bptt, p, spread)
-    density = sum(
-        weight * math.exp(-(((length - base) / spread) ** 2) / 2) / (spread * math.sqrt(2 * math.pi))
-        for base, weight in ((bptt, 1 - p), (bptt / 2, p))
-    )
-    known = [
-        (_mass(length - 0.5, *case), "int cuts, it does not round: which draws become this length?"),
-        (_mass(length - 1, *case), "int cuts towards zero: 70.9 becomes 70, and 69.9 does not"),
-        (_mass(length, bptt, 1 - p, spread), "p is the probability of half the base"),
-        (_mass(length, bptt, 0.0, spread), "with probability p the base is halved: two cases add up"),
-        (_mass(length, bptt, p, spread**2), "spread is the standard deviation, not its square"),
-        (_mass(length, bptt, p, math.sqrt(spread)), "spread is the standard deviation, not its square"),
-        (density, "that is the density at one point: integrate over all draws that become this length"),
-    ]
-    return next(
-        (text for wrong, text in known if math.isclose(given, wrong, rel_tol=1e-4)),
-        "the mass of the normal law between length and length + 1, for each of the two bases, weighted",
-    )
-
-
 def check_borders(function: Callable[[dict[int, float], int], Sequence[float]]) -> Report:
-    """Exercise 3: ``function(p, rows)``, the probability that a window begins at each of the first rows.
+    """Exercise 2: ``function(p, rows)``, the probability that a window begins at each of the first rows.
 
     Args:
         function: the reader's; p is a distribution, length -> probability.
@@ -196,7 +137,7 @@ def _borders_hint(given: Tensor, due: Tensor, lengths: Mapping[int, float]) -> s
 
 
 def check_rates(function: Callable[..., Any]) -> Report:
-    """Exercise 4: ``function(optimizer, lengths, nominal, gradient)``, an epoch whose every step is scaled.
+    """Exercise 3: ``function(optimizer, lengths, nominal, gradient)``, an epoch whose every step is scaled.
 
     Args:
         function: the reader's; it is to call ``gradient()``, which fills the weights' ``grad``, and
