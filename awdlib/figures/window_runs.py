@@ -173,7 +173,7 @@ def places_figure(runs: Sequence[Run], nominal: int, arms: Sequence[str]) -> Any
         for ax, arm in zip(panels[:, 0], arms, strict=True):
             ink = ARMS[arm][1]
             found = place_differences(runs, nominal, arm)
-            ax.axhline(0, color=colour("with"), linewidth=1.5)
+            ax.plot([0, nominal - 1], [0, 0], color=colour("with"), linewidth=1.5)
             ax.plot(found.T, color=ink, alpha=0.4, linewidth=1.0)
             ax.plot(found.mean(0), color=ink, marker="o", markersize=4)
             label_end(ax, nominal - 1, 0, "random", colour("with"))
