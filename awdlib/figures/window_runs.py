@@ -157,7 +157,7 @@ def places_figure(runs: Sequence[Run], nominal: int, arms: Sequence[str]) -> Any
         arms: which to draw, a panel each.
 
     Returns:
-        a matplotlib figure: thin lines the seeds, thick the mean.
+        a matplotlib figure with a thin line for each seed and a thick one for their mean.
 
     Example:
         >>> from awdlib.figures.window_runs import places_figure
