@@ -27,7 +27,8 @@ def test_an_empty_cell_is_told_from_a_wrong_answer():
         assert not report.kept and "your turn" in repr(report)
 
 
-@pytest.mark.parametrize("answer", [(6, TOKEN, REACH), (np.float32(6), 6.67, np.float64(2.83)), (6.0, 6.667, 2.8333)])
+@pytest.mark.parametrize("answer", [(6, TOKEN, REACH), (np.float32(6), 6.67, np.float64(2.83)), (6.0, 6.667, 2.8333),
+                                    (6, 6.7, 2.8)])  # fmt: skip
 def test_right_means_may_be_written_otherwise(answer):
     assert check_means(*answer).kept
 
@@ -78,7 +79,27 @@ def test_right_borders_may_be_written_otherwise(function):
     assert check_borders(function).kept
 
 
+def beyond_the_top(p, rows):
+    """A negative row is counted from the end: right only while no window is longer than the text."""
+    u = [1.0] + [0.0] * (rows - 1)
+    for n in range(1, rows):
+        u[n] = sum(mass * u[max(n - k, -rows)] for k, mass in p.items())
+    return u
+
+
+def one_short(p, rows):
+    u = [1.0]
+    for n in range(1, rows):
+        u.append(sum(mass * u[n - k] for k, mass in p.items() if k < n))
+    return u
+
+
 @pytest.mark.parametrize(("function", "hint"), [
+    (beyond_the_top, "✗ windows of 1, 4 or 15"),
+    (one_short, "sum over k; row 0 has 1"),
+    (lambda p, rows: list(np.cumsum(renewal(p, rows))), "sum over k; row 0 has 1"),
+    (lambda p, rows: [float("nan")] * rows, "sum over k; row 0 has 1"),
+    (lambda p, rows: dict(enumerate(renewal(p, rows))), "it raised"),
     (lambda p, rows: [p.get(n, 0.0) for n in range(rows)], "the third, the fourth"),
     (lambda p, rows: [1.0] + [p.get(n, 0.0) for n in range(1, rows)], "the third, the fourth"),
     (lambda p, rows: [1 / sum(k * m for k, m in p.items())] * rows, "where it tends to"),

@@ -45,6 +45,28 @@ def test_border_probabilities_and_reach_are_those_of_many_draws(lengths):
 
 
 @pytest.mark.parametrize("lengths", LAWS)
+def test_the_chance_of_a_pair_is_that_of_many_draws(lengths):
+    """S(k), far from row 0: a row reaches k steps back in as many epochs."""
+    back = naive_epochs(lengths, 300, 800)[1][:, 200:]
+    seen = [(back >= k).mean() for k in range(16)]
+    np.testing.assert_allclose(seen, same_window(lengths, 15), atol=0.02)
+
+
+@pytest.mark.parametrize("lengths", LAWS)
+def test_one_rate_for_all_adds_the_noise_that_the_chapter_computes(lengths):
+    """Variance of an epoch's summed update for independent gradients: E[L] E[1/L] times that of scaled rates."""
+    begins = naive_epochs(lengths, 4000, 40)[0]
+    p, mean = lengths.probabilities(), lengths.mean()
+    one_rate = scaled = 0.0
+    for epoch in begins:
+        drawn = np.diff(np.flatnonzero(epoch))
+        one_rate += (drawn * (mean / drawn) ** 2).sum()  # each row has weight rate / length, and variance 1
+        scaled += (drawn * (drawn / drawn) ** 2).sum()
+    due = mean * sum(mass / length for length, mass in p.items())
+    assert one_rate / scaled == pytest.approx(due, rel=0.01) and due > 1.03
+
+
+@pytest.mark.parametrize("lengths", LAWS)
 def test_far_down_both_are_what_the_closed_forms_say(lengths):
     p, mean = lengths.probabilities(), lengths.mean()
     square = sum(length * length * mass for length, mass in p.items())
@@ -84,6 +106,16 @@ def test_the_figure_shows_its_draws_and_says_what_is_to_be_seen(bptt, spread, p,
     assert set(gaps) <= set(lengths.probabilities()), "windows of possible lengths"
     if spread == 0 == p:  # a comb
         np.testing.assert_array_equal(np.flatnonzero(z.any(0)), np.arange(0, STRETCH, bptt))
+
+
+def test_stretches_of_one_text_share_their_draws_and_these_follow_the_distribution():
+    near, further = (np.array(border_figure(20, 5.0, 0.05, first).data[0].z) for first in (0, 100))
+    np.testing.assert_array_equal(near[:, 100:], further[:, : STRETCH - 100])
+    assert len({tuple(epoch) for epoch in near}) == EPOCHS
+    lengths = WindowLengths(bptt=20, spread=5.0, short_probability=0.05)
+    gaps = np.concatenate([np.diff(np.flatnonzero(epoch)) for epoch in near])
+    deviation = np.sqrt(sum(mass * (k - lengths.mean()) ** 2 for k, mass in lengths.probabilities().items()))
+    assert abs(gaps.mean() - lengths.mean()) < 0.2 * deviation and gaps.std() == pytest.approx(deviation, rel=0.2)
 
 
 @pytest.mark.parametrize("bptt", [20, 70])

@@ -92,3 +92,12 @@ def test_loss_by_place_against_one_pass_over_the_uncut_text():
     losses = F.cross_entropy(logits.flatten(0, 1), columns[1:].flatten(), reduction="none").view(ROWS - 1, 20)
     due = [losses[[row for row in range(ROWS - 1) if row % 7 == place]].mean().item() for place in range(7)]
     assert experiment.loss_by_place(model, CORPUS, 7, 20) == pytest.approx(due, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", RECORD["seeds"])
+def test_the_mark_of_fixed_windows_is_no_matter_of_what_it_is_compared_with(seed):
+    """The chapter draws differences to random windows: these have no peak at place 0 themselves."""
+    places = {run["arm"]: run["places"] for run in RECORD["runs"] if (run["nominal"], run["seed"]) == (10, seed)}
+    assert max(places["fixed"]) == places["fixed"][0]
+    for arm in ("random", "unscaled", "offset"):
+        assert places[arm][0] < sum(places[arm][5:]) / 5 < places["fixed"][0]

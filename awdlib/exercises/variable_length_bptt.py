@@ -63,7 +63,8 @@ def check_means(window: float, token: float, reach: float) -> Report:
     ))  # fmt: skip
 
 
-def _near(given: float, right: float, tolerance: float = 2e-3) -> bool:
+def _near(given: float, right: float, tolerance: float = 0.015) -> bool:
+    """Answers written with one decimal place are right, too."""
     return math.isclose(given, right, rel_tol=tolerance)
 
 
@@ -90,7 +91,7 @@ def check_borders(function: Callable[[dict[int, float], int], Sequence[float]]) 
     cases = {
         "fixed windows of 3": {3: 1.0},
         "windows of 2 or 3": {2: 0.5, 3: 0.5},
-        "windows of 1, 4 or 9": {4: 0.25, 1: 0.25, 9: 0.5},
+        "windows of 1, 4 or 15": {4: 0.25, 1: 0.25, 15: 0.5},  # one of them is longer than the text
     }
     found = []
     for text, lengths in cases.items():
@@ -192,7 +193,7 @@ def _walk(function: Callable[..., Any], name: str, lengths: Sequence[int]) -> tu
 
 
 def _alike(moved: Sequence[float], due: Sequence[float]) -> bool:
-    return len(moved) == len(due) and all(map(_near, moved, due))
+    return len(moved) == len(due) and all(_near(one, other, 1e-5) for one, other in zip(moved, due, strict=True))
 
 
 def _rates_hint(moved: list[float], asked: int, due: list[float]) -> str:

@@ -134,9 +134,17 @@ def border_rows(lengths: WindowLengths, rows: int, generator: torch.Generator) -
 
 @cache
 def _drawn(lengths: WindowLengths, rows: int) -> np.ndarray:
-    """(EPOCHS, rows) of bool; the stretches of one text share their draws."""
-    generator = torch.Generator().manual_seed(SEED)
-    return np.stack([border_rows(lengths, rows, generator) for _ in range(EPOCHS)])
+    """(EPOCHS, rows) of bool, drawn all at once from the closed form; the stretches of one text share their draws."""
+    probabilities = lengths.probabilities()
+    taken, mass = np.array([*probabilities]), np.array([*probabilities.values()])
+    windows = rows // taken.min() + 1
+    # a window of all epochs at a time, so that longer texts begin with the draws of shorter ones
+    drawn = np.random.default_rng(SEED).choice(taken, size=(windows, EPOCHS), p=mass / mass.sum())
+    begins = np.zeros((EPOCHS, rows), dtype=bool)
+    begins[:, 0] = True
+    window, epoch = np.nonzero((ends := drawn.cumsum(0)) < rows)
+    begins[epoch, ends[window, epoch]] = True
+    return begins
 
 
 @cache
