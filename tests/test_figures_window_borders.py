@@ -85,9 +85,28 @@ def test_of_fixed_windows_both_are_combs():
     np.testing.assert_allclose(same_window(FIXED, 8), np.maximum(1 - np.arange(9) / 7, 0))
 
 
-def test_a_border_probability_of_no_row_is_refused():
-    with pytest.raises(ValueError, match="rows"):
-        border_probabilities(FIXED, 0)
+@pytest.mark.parametrize(("wrong", "words"), [
+    (lambda: border_probabilities(FIXED, 0), "rows is 0"),
+    (lambda: border_probabilities({7: 1.0}, 5), "give a WindowLengths"),
+    (lambda: expected_reach(None, 5), "lengths is None"),
+    (lambda: same_window(None, 5), "lengths is None"),
+    (lambda: same_window(FIXED, -1), "distance is -1"),
+    (lambda: border_rows(FIXED, None, torch.Generator()), "rows is None"),
+    (lambda: border_rows(None, 5, torch.Generator()), "lengths is None"),
+    (lambda: border_figure(20, 5.0, 2.0, 0), "short_probability is 2.0"),
+    (lambda: border_figure(20, 5.0, 0.05, -1), "first is -1"),
+    (lambda: drawn_figure(FIXED, None), "no length"),
+    (lambda: drawn_figure(FIXED, [7, 0]), "a length drawn is 0"),
+    (lambda: drawn_figure(None, [7]), "lengths is None"),
+    (lambda: arrival_figure(0, None, None, 3), "as many rows"),
+    (lambda: arrival_figure(0, np.ones(3), np.ones((2, 3)), 0), "nominal is 0"),
+    (lambda: places_figure([], 10, []), "choose from fixed"),
+    (lambda: places_figure([], 10, ["half"]), "choose from fixed"),
+])  # fmt: skip
+def test_wrong_input_is_refused_in_one_line(wrong, words):
+    with pytest.raises(ValueError, match=words) as refused:
+        wrong()
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("bptt", "spread", "p", "first"), [(20, 0, 0, 0), (70, 5, 0.05, 400), (35, 0, 0.05, 2000)])

@@ -21,6 +21,29 @@ SEED = 1  #: of the windows drawn
 Trace = dict[str, Any]
 
 
+def window_law(lengths: Any) -> WindowLengths:
+    """The value, if it is a distribution of window lengths.
+
+    Args:
+        lengths: what a caller gave for one.
+
+    Returns:
+        the same.
+
+    Raises:
+        ValueError: it is none.
+
+    Example:
+        >>> from awdlib.batches import WindowLengths
+        >>> from awdlib.figures.window_borders import window_law
+        >>> window_law(WindowLengths(bptt=35)).bptt
+        35
+    """
+    if not isinstance(lengths, WindowLengths):
+        raise ValueError(f"lengths is {require.shown(lengths)}; give a WindowLengths(bptt=70)")
+    return lengths
+
+
 def border_probabilities(lengths: WindowLengths, rows: int) -> np.ndarray:
     """The probability that a window begins at each row: u_0 = 1, u_n = sum over k of p_k u_(n-k).
 
@@ -45,7 +68,7 @@ def border_probabilities(lengths: WindowLengths, rows: int) -> np.ndarray:
         np.True_
     """
     require.whole_number("rows", rows, 1)
-    probabilities = lengths.probabilities()
+    probabilities = window_law(lengths).probabilities()
     taken, mass = np.array([*probabilities]), np.array([*probabilities.values()])
     longest = int(taken.max())
     padded = np.zeros(longest + rows)  # no window begins before the first row
@@ -75,7 +98,7 @@ def expected_reach(lengths: WindowLengths, rows: int) -> np.ndarray:
         >>> expected_reach(fixed, 7).tolist()
         [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]
     """
-    probabilities = lengths.probabilities()
+    probabilities = window_law(lengths).probabilities()
     longer = np.zeros(max(probabilities) + 1)  # longer[a] = P(length > a)
     for length, mass in probabilities.items():
         longer[:length] += mass
@@ -102,7 +125,7 @@ def same_window(lengths: WindowLengths, distance: int) -> np.ndarray:
         [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
     apart = np.arange(require.whole_number("distance", distance, 0) + 1)
-    taken, mass = (np.array([*part]) for part in zip(*lengths.probabilities().items(), strict=True))
+    taken, mass = (np.array([*part]) for part in zip(*window_law(lengths).probabilities().items(), strict=True))
     return mass @ np.maximum(taken[:, None] - apart, 0) / lengths.mean()
 
 
@@ -117,6 +140,9 @@ def border_rows(lengths: WindowLengths, rows: int, generator: torch.Generator) -
     Returns:
         (rows,) of bool.
 
+    Raises:
+        ValueError: rows is not a positive whole number.
+
     Example:
         >>> import torch
         >>> from awdlib.batches import WindowLengths
@@ -125,7 +151,8 @@ def border_rows(lengths: WindowLengths, rows: int, generator: torch.Generator) -
         >>> border_rows(fixed, 5, torch.Generator()).tolist()
         [True, False, True, False, True]
     """
-    begins, row = np.zeros(rows, dtype=bool), 0
+    begins, row = np.zeros(require.whole_number("rows", rows, 1), dtype=bool), 0
+    window_law(lengths)
     while row < rows:
         begins[row] = True
         row += lengths.draw(generator)

@@ -11,6 +11,7 @@ import numpy as np
 from awdlib import _require as require
 from awdlib.batches import WindowLengths
 from awdlib.figures.style import BLUE, GOLD, INK, MUTED, ORANGE, PINK, colour, label_end, use_style
+from awdlib.figures.window_borders import window_law
 
 ARMS = {"fixed": ("fixed", ORANGE), "random": ("random", BLUE), "unscaled": ("one rate", GOLD),
         "offset": ("offset", PINK)}  # fmt: skip
@@ -33,7 +34,7 @@ def drawn_figure(lengths: WindowLengths, drawn: Sequence[int]) -> Any:
         a matplotlib figure.
 
     Raises:
-        ValueError: nothing was drawn.
+        ValueError: nothing was drawn, or no lengths.
 
     Example:
         >>> from awdlib.batches import WindowLengths
@@ -44,9 +45,10 @@ def drawn_figure(lengths: WindowLengths, drawn: Sequence[int]) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    if len(drawn) == 0:
+    if drawn is None or len(drawn) == 0:
         raise ValueError("no length was drawn: give at least one")
-    probabilities = lengths.probabilities()
+    drawn = [require.whole_number("a length drawn", length, 1) for length in drawn]
+    probabilities = window_law(lengths).probabilities()
     at = np.arange(1, max(*probabilities, *drawn) + 1)
     exact = np.array([probabilities.get(int(length), 0.0) for length in at])
     share = np.bincount(drawn, minlength=len(at) + 1)[1:] / len(drawn)
@@ -93,7 +95,8 @@ def arrival_figure(first: int, fixed: np.ndarray, epochs: np.ndarray, nominal: i
     import matplotlib.pyplot as plt
 
     require.whole_number("nominal", nominal, 1)
-    if epochs.ndim != 2 or epochs.shape[1:] != fixed.shape:
+    fixed, epochs = np.asarray(fixed, dtype=float), np.asarray(epochs, dtype=float)
+    if fixed.ndim != 1 or epochs.ndim != 2 or epochs.shape[1:] != fixed.shape:
         raise ValueError(
             f"epochs is {epochs.shape} and fixed {fixed.shape}: give as many rows in each epoch as in fixed"
         )
@@ -159,6 +162,9 @@ def places_figure(runs: Sequence[Run], nominal: int, arms: Sequence[str]) -> Any
     Returns:
         a matplotlib figure with a thin line for each seed and a thick one for their mean.
 
+    Raises:
+        ValueError: there is no such arm, or no run of it.
+
     Example:
         >>> from awdlib.figures.window_runs import places_figure
         >>> runs = [{"nominal": 2, "arm": arm, "seed": 1, "places": [2.5, 2.0]} for arm in ("random", "fixed")]
@@ -167,6 +173,8 @@ def places_figure(runs: Sequence[Run], nominal: int, arms: Sequence[str]) -> Any
     """
     import matplotlib.pyplot as plt
 
+    if not arms or not {*arms} <= {*ARMS}:
+        raise ValueError(f"arms are {arms!r}; choose from {', '.join(ARMS)}")
     with use_style():
         figure, panels = plt.subplots(len(arms), 1, figsize=(5.8, 0.6 + 1.9 * len(arms)), sharex=True, sharey=True,
                                       squeeze=False)  # fmt: skip
