@@ -219,7 +219,7 @@ def border_figure(bptt: int, spread: float, short_probability: float, first: int
 
 def _line(x: np.ndarray, y: np.ndarray, ink: str, width: float, dash: str) -> Trace:
     return {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": {"color": ink, "width": width, "dash": dash},
-            "yaxis": "y2", "hoverinfo": "skip"}  # fmt: skip
+            "xaxis": "x2", "yaxis": "y2", "hoverinfo": "skip"}  # fmt: skip
 
 
 def _layout(first: int, bptt: int, level: float) -> dict[str, Any]:
@@ -227,10 +227,12 @@ def _layout(first: int, bptt: int, level: float) -> dict[str, Any]:
     across = {"range": [first - 0.5, first + STRETCH - 0.5], "tickformat": ",d", "nticks": 6}
     return {
         "height": 460, "margin": {"l": 52, "r": 10, "t": 26, "b": 46},
-        "xaxis": across | {"anchor": "y2", "title": {"text": "row of the text"}},
+        "xaxis": across | {"anchor": "y", "showticklabels": False},
+        "xaxis2": across | {"anchor": "y2", "matches": "x", "title": {"text": "row of the text"}},
         "yaxis": {"domain": [0.5, 1], "range": [EPOCHS + 0.5, 0.5], "title": {"text": "epoch"}, "showgrid": False,
                   "tickvals": [1, 10, 20, 30], "anchor": "x"},
-        "yaxis2": {"domain": [0, 0.41], "range": [0, top], "title": {"text": "steps back"}, "anchor": "x", "nticks": 5},
+        "yaxis2": {"domain": [0, 0.41], "range": [0, top], "title": {"text": "steps back"}, "anchor": "x2",
+                   "nticks": 5},
         "annotations": [
             _note("<b>■ here a window begins</b>", 0, 1, INK), _note("<b>expected</b>", 0, 0.41, BLUE),
             _note("fixed windows", 0.3, 0.41, ORANGE), _note(f"far down: {level:.1f}", 1, 0.41, INK),
