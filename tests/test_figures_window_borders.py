@@ -154,7 +154,7 @@ def test_drawn_bars_are_shares_of_windows_and_of_tokens():
 
 
 def test_arrival_draws_per_cents_and_the_mean_of_the_epochs():
-    fixed, epochs = np.linspace(0.5, 1, 6), np.arange(18).reshape(3, 6) / 20
+    fixed, epochs = np.linspace(0.5, 1, 6), np.arange(18).reshape(3, 6) ** 2 / 400
     above, below = arrival_figure(50, fixed, epochs, nominal=3).axes
     lines = [line for line in above.lines if len(line.get_xdata()) == 6]
     np.testing.assert_allclose(lines[-1].get_ydata(), 100 * fixed)
