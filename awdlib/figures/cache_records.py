@@ -146,7 +146,7 @@ def excesses(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
         record: of ``data/runs/continuous-cache.json``.
 
     Returns:
-        of each part (2, seeds): the model alone, and with the cache.
+        of each part (2, seeds), the model alone first, then with the cache.
 
     Example:
         >>> import json
