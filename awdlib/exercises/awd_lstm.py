@@ -44,7 +44,8 @@ def check_order(answer: str | Sequence[str]) -> Report:
     """
     if answer is ...:
         return YOUR_TURN
-    letters = [letter for letter in "".join(map(str, answer)).lower() if letter.isalnum()]
+    text = "".join(map(str, answer)) if isinstance(answer, list | tuple) else str(answer)
+    letters = [letter for letter in text.lower() if letter.isalnum()]
     if sorted(letters) != [*_STEPS]:
         raise ValueError(f"the answer is {require.shown(answer)}; it must be each letter from a to h once")
     at = {letter: place for place, letter in enumerate(letters)}
@@ -205,7 +206,8 @@ def check_epoch(epoch: Epoch) -> Report:
         >>> check_epoch(reference_epoch).kept
         True
     """
-    if is_empty(epoch, *_stage().arguments()):
+    tried = _stage()
+    if is_empty(epoch, *tried.arguments()) and not tried.modes:  # nothing was even read
         return YOUR_TURN
     return guarded(lambda: _watched(epoch))
 
