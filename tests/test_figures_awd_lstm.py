@@ -19,8 +19,8 @@ RECORD = json.loads(bundled("runs/awd-lstm.json").read_text(encoding="utf-8"))
 
 def of(reader, number):
     """The mean surprisal over seeds, from the record."""
-    stair = "ntasgd" if reader == "cache" else reader
-    runs = [run["cache"] if reader == "cache" else run for run in RECORD["runs"] if run["stair"] == stair]
+    extra = reader in ("finetuned", "cache")
+    runs = [run[reader] if extra else run for run in RECORD["runs"] if run["stair"] == ("ntasgd" if extra else reader)]
     return np.mean([run["surprisal"][number - 1] for run in runs], axis=0)
 
 

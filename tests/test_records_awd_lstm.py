@@ -34,7 +34,7 @@ def test_it_is_whole_and_of_todays_settings():
         assert TrainConfig(**RECORD["training"][stair]) == experiment.training_config(stair, epochs, seed=0)
     cells = [(run["seed"], run["stair"]) for run in RUNS]
     assert cells == [(seed, stair) for seed in RECORD["seeds"] for stair in RECORD["stairs"]]
-    assert {*READERS} - {"cache"} <= {*RECORD["stairs"]}
+    assert {*READERS} - {"finetuned", "cache"} <= {*RECORD["stairs"]}
     for run in RUNS:
         assert len(run["valid"]) == len(run["train"]) == epochs and min(run["valid"]) == run["valid_best"]
     for run in TOPS:

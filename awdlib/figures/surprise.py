@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from awdlib import _require as require
 from awdlib.bundled import bundled
 from awdlib.corpora import EOS
+from awdlib.figures.staircase import stair_runs
 from awdlib.figures.style import (
     BLUE,
     EMPTY,
@@ -32,7 +33,7 @@ from awdlib.figures.style import (
 READERS = {
     "plain": "the plain LSTM",
     "zaremba": "Zaremba's recipe",
-    "ntasgd": "AWD-LSTM",
+    "finetuned": "AWD-LSTM",
     "cache": "AWD-LSTM and cache",
 }  #: models whose surprise is recorded, in words
 LARGEST = 9.0  #: nats that the axis holds
@@ -84,8 +85,7 @@ def surprisals(number: int, reader: str) -> list[float]:
     if reader not in READERS:
         raise ValueError(f"reader is {reader!r}; it must be one of {', '.join(READERS)}")
     passage(number)
-    runs = [run for run in _record()["runs"] if run["stair"] == ("ntasgd" if reader == "cache" else reader)]
-    read = [(run["cache"] if reader == "cache" else run)["surprisal"][number - 1] for run in runs]
+    read = [run["surprisal"][number - 1] for run in stair_runs(_record())[reader]]
     return [sum(of_word) / len(of_word) for of_word in zip(*read, strict=True)]
 
 
