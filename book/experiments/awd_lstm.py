@@ -32,7 +32,7 @@ from awdlib.training_config import finetuning
 
 OUT = RUNS / "awd-lstm.json"
 SEEDS = (1, 2, 3)
-MORE = 4  # epochs of fine-tuning, and of going on without it
+MORE = 15  # epochs of fine-tuning, and of going on without it
 TOP = "ntasgd"  # the stair that is fine-tuned
 STAIRS = {
     "plain": "two LSTM layers, SGD at one rate",
@@ -53,12 +53,8 @@ REST = "small words"
 
 
 def model_config(vocab_size: int, stair: str) -> ModelConfig:
-    """The sizes and dropouts of a stair: smaller and less dropped than the preset "toy", for a budget of few epochs."""
-    p = 0.1
-    top = replace(
-        PRESETS["toy"].model, vocab_size=vocab_size, embedding_size=48, hidden_size=96, dropout_input=p,
-        dropout_hidden=p, dropout_output=p, dropout_weight=p, dropout_embedding=0.025,
-    )  # fmt: skip
+    """The sizes and dropouts of a stair; the topmost has those of the preset "toy"."""
+    top = replace(PRESETS["toy"].model, vocab_size=vocab_size)
     height = [*STAIRS].index(stair)
     changes: dict = {}
     if height < 3:
@@ -76,13 +72,16 @@ def model_config(vocab_size: int, stair: str) -> ModelConfig:
 
 def training_config(stair: str, epochs: int, seed: int) -> TrainConfig:
     """How a stair is trained; all share batch, clip, nominal window and first rate."""
-    top = TrainConfig(
-        epochs=epochs, batch_size=10, eval_batch_size=20, bptt=35, lr=15.0, ar_weight=0.3, tar_weight=0.3,
-        patience=0, seed=seed,
-    )  # fmt: skip
+    top = replace(
+        PRESETS["toy"].training,
+        epochs=epochs,
+        eval_batch_size=20,
+        patience=3,
+        seed=seed,
+    )
     height = [*STAIRS].index(stair)
-    if height == 5:  # so few epochs may leave the trigger no time
-        return replace(top, average_from=max(1, epochs * 3 // 4))
+    if height == 5:
+        return top
     changes: dict = {
         "lr_decay": "schedule", "decay_factor": 0.8, "decay_after": epochs * 2 // 3,
     }  # fmt: skip
@@ -280,7 +279,7 @@ def passages() -> list[tuple[int, int]]:
 
 def main() -> int:
     """Run every cell that the record does not hold yet."""
-    parser = command_line(__doc__, OUT, epochs=12, of="of a stair", jobs=1)
+    parser = command_line(__doc__, OUT, epochs=45, of="of a stair", jobs=1)
     parser.add_argument("--more", type=int, default=MORE)
     options = parser.parse_args()
     corpus = load_corpus("toy")
