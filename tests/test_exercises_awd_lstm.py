@@ -120,6 +120,18 @@ def test_a_last_layer_as_large_as_the_others_gets_its_hint():
     assert "as large as an embedding" in hints(report)["Penn Treebank, the paper's sizes"]
 
 
+def test_three_layers_always_gets_its_hint():
+    report = check_parameters(lambda v, e, h, _: counted(v, e, h, 3))
+    assert report.broken() == ["two small layers", "a single layer"]
+    assert all("three layers" in said for said in hints(report).values())
+
+
+@pytest.mark.parametrize("given", [None, [24_221_600], "many"])
+def test_what_is_no_count_is_named(given):
+    said = hints(check_parameters(lambda v, *_: parameters_of(v, *_) if v == 10_000 else given))["runs to the end"]
+    assert said.endswith(": return a number") and str(given) in said
+
+
 def test_counts_of_other_kinds_are_accepted():
     assert check_parameters(lambda *sizes: float(parameters_of(*sizes))).kept
     assert check_parameters(lambda *sizes: np.int64(parameters_of(*sizes))).kept
@@ -186,6 +198,7 @@ def test_tensors_and_numpy_are_accepted():
         ("optimizer.zero_grad()", "pass", ["the weights after the epoch are right"]),
         ("    model.eval()\n", "", ["validates once, without dropout"]),
         ("with optimizer.averaged():", "if True:", ["validates the average"]),
+        ("    model.eval()\n", "    optimizer.start_averaging()\n    model.eval()\n", ["the average goes on"]),
         ("    optimizer.observe(loss)\n", "", ["tells the trigger, and returns the loss"]),
         ("return loss", "return", ["tells the trigger, and returns the loss"]),
         ("states = detach(output.states)", "states = output.states", ["runs to the end"]),
@@ -200,6 +213,14 @@ def test_each_bug_in_an_epoch_is_seen(old, new, broken):
     exec(head + body.replace(old, new), space)
     report = check_epoch(space["reference_epoch"])
     assert report.broken() == broken, report
+
+
+def test_a_norm_is_clipped_and_not_each_number():
+    code = inspect.getsource(reference_epoch)
+    code = code.partition('"""')[0] + code.partition('"""')[2].partition('"""')[2]
+    space = dict(inspect.getmodule(reference_epoch).__dict__)
+    exec(code.replace("clip_grad_norm_", "clip_grad_value_"), space)
+    assert hints(check_epoch(space["reference_epoch"]))["the gradient is clipped"].startswith("clip the norm")
 
 
 def test_the_chapters_epoch_carries_the_three_bugs_that_its_text_names():

@@ -82,7 +82,9 @@ def _wrong_counts(vocab: int, embedding: int, hidden: int, layers: int) -> dict[
     outputs = sum(sizes[1:])
     untied_last = [embedding] + [hidden] * layers
     wide = sum(4 * out * (into + out + 2) for into, out in zip(untied_last, untied_last[1:]))  # noqa: B905
+    three = parameters_of(vocab, embedding, hidden, 3)
     return {
+        three: "these are three layers; the number of layers is an argument",
         right + vocab * embedding: "the softmax is tied: one matrix reads and writes",
         right - vocab: "the softmax has a bias, a number a word",
         right - 4 * outputs: "torch's LSTM has two biases, and so has the original code",
@@ -118,14 +120,20 @@ def check_parameters(function: Callable[[int, int, int, int], int]) -> Report:
 
     def look() -> Iterator[Promise]:
         for name, sizes in zip(names, _SIZES, strict=True):
-            given, right = function(*sizes), parameters_of(*sizes)
+            given, right = _number(function(*sizes)), parameters_of(*sizes)
             hint = _wrong_counts(*sizes).get(
-                int(given),
-                f"{given:,} where {right:,} were due: take the layers one by one, input and output size each",
+                given,
+                f"{given:,.0f} where {right:,} were due: take the layers one by one, input and output size each",
             )
             yield Promise(name, given == right, hint)
 
     return guarded(look)
+
+
+def _number(given: Any) -> float:
+    if given is None or isinstance(given, str | list | tuple):
+        raise ValueError(f"the function returned {require.shown(given)}: return a number")
+    return float(given)
 
 
 def check_excess(excess: Callable[[float, float], float], closed: Callable[[float, float, float], float]) -> Report:
@@ -316,17 +324,22 @@ def _watched(epoch: Epoch) -> Iterator[Promise]:
     hint = f"windows of 8, 4 and 10 were trained at {mine.rates}: scale lr by len(inputs) / bptt before the step"
     yield Promise("the learning rate follows the window", mine.rates == rates, hint)
     clipped = bool(mine.norms) and max(mine.norms) <= 1.001 * mine.clip
-    yield Promise("the gradient is clipped", clipped, "clip after backward() and before step()")
+    hint = "clip the norm of all gradients together, after backward() and before step()"
+    yield Promise("the gradient is clipped", clipped, hint)
     same = all(one.allclose(other) for one, other in zip(mine.model.parameters(), due.model.parameters(), strict=True))
     hint = "if all else holds: is each window's gradient a fresh one, and the loss the cross entropy?"
     yield Promise("the weights after the epoch are right", same, hint)
     quiet = len(mine.validated) == 1 and not mine.validated[0][0]
     hint = "call eval() before validate(model), and validate once"
     yield Promise("validates once, without dropout", quiet, hint)
-    with mine.optimizer.averaged():
+    with due.optimizer.averaged(), mine.optimizer.averaged():
+        averages = zip(mine.model.parameters(), due.model.parameters(), strict=True)
+        kept = not same or all(one.allclose(other) for one, other in averages)  # weights that are wrong have another
         pairs = zip(mine.validated[0][1], mine.model.parameters(), strict=True) if mine.validated else []
         judged = bool(mine.validated) and all(one.allclose(other) for one, other in pairs)
     hint = "once averaging has begun, the model to be judged is the average: `with optimizer.averaged():`"
     yield Promise("validates the average", judged, hint)
+    hint = "averaging had begun before this epoch: to begin it again forgets all earlier iterates"
+    yield Promise("the average goes on", kept, hint)
     hint = "observe(loss) once an epoch, and return it; without it averaging never begins"
     yield Promise("tells the trigger, and returns the loss", mine.optimizer.history == [3.0] == [returned], hint)
