@@ -11,7 +11,8 @@ import torch
 from awdlib.bundled import bundled
 from awdlib.corpora import EOS, load_corpus
 from awdlib.evaluation import evaluate
-from awdlib.figures.surprise import READERS
+from awdlib.figures.staircase import NAMES, stair_runs
+from awdlib.figures.surprise import READERS, passage, surprisals
 from awdlib.figures.trained import toy_run
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.toy_language import toy_language
@@ -99,3 +100,82 @@ def test_the_parameters_are_those_of_the_stair(stair):
     model = LanguageModel(experiment.model_config(len(CORPUS.vocabulary), stair))
     count = sum(weight.numel() for weight in model.parameters())
     assert {run["parameters"] for run in RUNS if run["stair"] == stair} == {count}
+
+
+STAIRS = stair_runs(RECORD)
+
+
+def changes(upper, lower):
+    """What a stair adds to the loss in nats, seed by seed."""
+    return np.array(
+        [math.log(a["test"]) - math.log(b["test"]) for a, b in zip(STAIRS[upper], STAIRS[lower], strict=True)]
+    )
+
+
+def is_clear(gaps):
+    """Beyond 4.3 standard errors of the mean of three pairs."""
+    assert len(gaps) == 3
+    return abs(gaps.mean()) > 4.3 * gaps.std(ddof=1) / math.sqrt(3)
+
+
+def test_the_chapter_says_of_the_stairs_what_the_record_holds():
+    order = [*NAMES]
+    assert order[:5] == ["plain", "zaremba", "masks", "tied", "penalties"]
+    for lower, upper in [*zip(order[:4], order[1:5], strict=True), ("finetuned", "cache")]:
+        assert changes(upper, lower).max() < 0 and is_clear(changes(upper, lower)), "these gain in every seed"
+    distance = np.mean([math.log(run["test"] / RECORD["floor"]["test"]) for run in STAIRS["plain"]])
+    assert 0.45 < -changes("penalties", "plain").mean() / distance < 0.55, "about half of the distance"
+    highest, second = -changes("zaremba", "plain"), -changes("tied", "masks")
+    others = [-changes(*pair).mean() for pair in (("masks", "zaremba"), ("penalties", "tied"), ("cache", "finetuned"))]
+    assert min(highest.mean(), second.mean()) > 2 * max(others), "two of them stand out"
+    assert not is_clear(highest - second), "which of the two is higher is not decided"
+    assert (changes("ntasgd", "penalties") > 0).tolist().count(True) == 2, "NT-ASGD is worse in two of three"
+    how = RECORD["training"]["penalties"]
+    assert (how["lr_decay"], how["decay_after"]) == ("schedule", how["epochs"] * 2 // 3), "fell in the last third"
+
+
+def test_the_whole_is_behind_where_the_plain_model_is_best_and_ahead_in_the_end():
+    for plain, whole in zip(STAIRS["plain"], STAIRS["ntasgd"], strict=True):
+        plain, whole = plain["valid"], whole["valid"]
+        at = plain.index(min(plain))
+        assert 10 <= at + 1 <= 14, "after a dozen epochs"
+        assert whole[at] > plain[at] and plain[-1] > 2 * plain[at]
+        assert whole.index(min(whole)) == len(whole) - 1 and whole[-1] < 0.85 * min(plain)
+    for zaremba, masks in zip(STAIRS["zaremba"], STAIRS["masks"], strict=True):
+        assert 1.2 < zaremba["valid"][-1] / zaremba["valid_best"] < 1.4, "turns, and rises less"
+        assert masks["valid"][-1] < 1.04 * masks["valid_best"], "nearly level"
+
+
+def test_fine_tuning_mends_what_an_early_trigger_did():
+    begun = sorted(TOPS, key=lambda run: run["averaging_from"])
+    before = [run["test"] for run in begun]
+    assert before == sorted(before, reverse=True) and before[0] > 1.15 * before[-1], "the earlier, the worse"
+    after = [run["finetuned"]["test"] for run in begun]
+    assert max(after) < 1.01 * min(after), "within one per cent of each other"
+    gaps = np.array([math.log(run["finetuned"]["test"] / run["longer"]["test"]) for run in TOPS])
+    assert gaps.max() < 0 and not is_clear(gaps), "ahead in every seed, and too few to be sure"
+
+
+def test_the_bill_by_kind_of_word_is_as_the_chapter_reads_it():
+    plain, zaremba, whole, cached = (
+        {kind: np.mean([run["excess"][kind] for run in STAIRS[reader]]) for kind in RECORD["kinds"]}
+        for reader in READERS
+    )
+    for bill in (plain, zaremba, whole, cached):
+        assert max(bill, key=bill.get) == "names"
+    for kind in ("nouns", "adjectives", "verbs", "ends"):
+        assert whole[kind] < 0.5 * plain[kind]
+    assert 0.8 * plain["names"] < whole["names"] < plain["names"]
+    assert whole["names"] > 0.5 * sum(whole.values())
+    assert cached["names"] < 0.8 * whole["names"] and cached["small words"] > whole["small words"]
+    assert round(RECORD["kinds"]["names"] / sum(RECORD["kinds"].values()), 1) == 0.1, "a tenth of the words"
+
+
+def test_passage_1_shows_what_the_reader_is_told_to_look_for():
+    words, floor = passage(1)
+    extra = {reader: np.subtract(surprisals(1, reader), floor) for reader in READERS}
+    for word in ("plump", "barn", "pulls"):
+        at = words.index(word)
+        assert extra["plain"][at] > 3 and extra["finetuned"][at] < 0.35 * extra["plain"][at]
+    assert words[0] == words[-2] == "julia"
+    assert all(found[-2] > 4 for found in extra.values()), "the name stays"
