@@ -90,12 +90,12 @@ def test_the_staircase_has_the_means_and_the_changes():
 
 
 def test_the_excess_is_drawn_kind_by_kind():
-    excess = {"low": {"nouns": 0.3, "names": 0.2}, "high": {"nouns": -0.01, "names": 0.1}}
+    excess = {"low": {"nouns": 0.3, "names": 0.2}, "high": {"nouns": -0.01, "names": -0.001}}
     figure = excess_figure(excess)
     for axes, kind in zip(figure.axes, ("nouns", "names"), strict=True):
         assert axes.get_title(loc="left") == kind
         assert [patch.get_width() for patch in axes.patches] == [parts[kind] for parts in excess.values()]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.30", "−0.01"]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["0.30", "−0.01"], ["0.20", "0.00"]]
     with pytest.raises(ValueError, match="other kinds"):
         excess_figure(excess | {"third": {"nouns": 0.1}})
 

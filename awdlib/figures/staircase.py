@@ -8,6 +8,7 @@ import numpy as np
 
 from awdlib.figures.style import BLUE, EMPTY, GREEN, INK, MUTED, ORANGE, PINK, colour, describe, use_style
 
+COLUMNS = 3  #: kinds of words side by side
 Stairs = Mapping[str, Sequence[float]]  #: test perplexity of each seed, by the name to write, from the bottom up
 
 NAMES = {
@@ -69,7 +70,7 @@ def staircase_figure(stairs: Stairs, floor: float) -> Any:
     means = [float(np.mean(values)) for values in stairs.values()]
     heights = [float(np.mean(np.log(values))) - math.log(floor) for values in stairs.values()]
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.4, 0.62 * len(stairs) + 0.9))
+        figure, axes = plt.subplots(figsize=(5.6, 0.6 * len(stairs) + 0.9))
         for at, (values, height) in enumerate(zip(stairs.values(), heights, strict=True)):
             before = heights[at - 1] if at else height
             change = height - before
@@ -117,14 +118,17 @@ def excess_figure(excess: Mapping[str, Mapping[str, float]]) -> Any:
         raise ValueError("excess is split into other kinds from model to model, or there is none: use the same for all")
     inks = [BLUE, ORANGE, GREEN, PINK, MUTED, INK]
     with use_style():
-        figure, row = plt.subplots(
-            1, len(kinds), figsize=(6.4, 0.34 * len(excess) + 1.0), sharey=True, sharex=True, squeeze=False
+        rows = math.ceil(len(kinds) / COLUMNS)
+        figure, grid = plt.subplots(
+            rows, COLUMNS, figsize=(5.6, rows * (0.27 * len(excess) + 0.5)), sharey=True, sharex=True, squeeze=False
         )
-        for axes, kind, ink in zip(row[0], kinds, inks * len(kinds), strict=False):
+        for axes in grid.flat[len(kinds) :]:
+            axes.remove()
+        for axes, kind, ink in zip(grid.flat, kinds, inks * len(kinds), strict=False):
             values = [parts[kind] for parts in excess.values()]
             axes.barh(range(len(values)), values, color=ink, height=0.66)
             for at, value in enumerate(values):
-                axes.annotate(f"{value:.2f}".replace("-", "−"), (max(value, 0), at), xytext=(3, 0),
+                axes.annotate(f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), (max(value, 0), at), xytext=(3, 0),
                               textcoords="offset points", va="center", fontsize=8)  # fmt: skip
             axes.set_title(kind, fontsize=9.5, color=ink)
             axes.set_xticks([])
@@ -132,9 +136,10 @@ def excess_figure(excess: Mapping[str, Mapping[str, float]]) -> Any:
             axes.spines["bottom"].set_visible(False)
             axes.tick_params(axis="y", length=0, labelcolor=INK)
         top = max(max(parts.values()) for parts in excess.values())
-        row[0, 0].set(xlim=(min(0.0, *(min(parts.values()) for parts in excess.values())), 1.45 * top))
-        row[0, 0].set_yticks(range(len(excess)), [name.replace("\n", " ") for name in excess], fontsize=9)
-        row[0, 0].invert_yaxis()
+        grid[0, 0].set(xlim=(min(0.0, *(min(parts.values()) for parts in excess.values())), 1.45 * top))
+        for axes in grid[:, 0]:
+            axes.set_yticks(range(len(excess)), [name.replace("\n", " ") for name in excess], fontsize=9)
+        grid[0, 0].invert_yaxis()
         plt.close(figure)
     named = "; ".join(
         f"{name}: ".replace("\n", " ") + ", ".join(f"{kind} {value:.2f}" for kind, value in parts.items())

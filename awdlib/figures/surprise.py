@@ -38,7 +38,7 @@ READERS = {
 }  #: models whose surprise is recorded, in words
 LARGEST = 10.0  #: nats that the axis holds
 PER_ROW = 8  #: words of a row of `passage_figure`, at most
-ROW_WIDTH = 52  #: letters of such a row, at most
+ROW_WIDTH = 40  #: letters of such a row, at most
 
 
 @cache
@@ -194,7 +194,7 @@ def passage_figure(words: Sequence[str], found: Sequence[float], floor: Sequence
     rows = _rows([_written(word) for word in words])
     shade = colormap(SEQUENTIAL)
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.4, 0.3 + 0.52 * len(rows)))
+        figure, axes = plt.subplots(figsize=(5.3, 0.3 + 0.52 * len(rows)))
         at = 0
         for line, row in enumerate(rows):
             x = 0.0
@@ -231,7 +231,7 @@ def _cell(axes: Any, x: float, line: int, width: float, word: str, shade: Any, n
     axes.add_patch(Rectangle((x, line - 0.3), width, 0.52, facecolor=shade(depth), edgecolor="none"))
     middle = x + width / 2
     axes.text(middle, line - 0.04, word, ha="center", va="center", fontsize=9.5, color=PAPER if depth > 0.5 else INK)
-    sign = "−" if excess < 0 else "+"
+    sign = "−" if round(excess, 1) < 0 else "+"
     axes.text(
         middle, line + 0.38, f"{sign}{abs(excess):.1f}", ha="center", va="center", fontsize=8,
         color=ORANGE if excess >= 0.5 else GREEN if excess <= -0.5 else MUTED,
