@@ -76,15 +76,14 @@ def parameters_of(vocab: int, embedding: int, hidden: int, layers: int) -> int:
     return vocab * embedding + vocab + recurrent
 
 
-def _wrong_counts(vocab: int, embedding: int, hidden: int, layers: int) -> dict[int, str]:
+def _wrong_counts(vocab: int, embedding: int, hidden: int, layers: int) -> dict[float, str]:
     right = parameters_of(vocab, embedding, hidden, layers)
     sizes = [embedding] + [hidden] * (layers - 1) + [embedding]
     outputs = sum(sizes[1:])
     untied_last = [embedding] + [hidden] * layers
     wide = sum(4 * out * (into + out + 2) for into, out in zip(untied_last, untied_last[1:]))  # noqa: B905
-    three = parameters_of(vocab, embedding, hidden, 3)
     return {
-        three: "these are three layers; the number of layers is an argument",
+        parameters_of(vocab, embedding, hidden, 3): "these are three layers; the number of layers is an argument",
         right + vocab * embedding: "the softmax is tied: one matrix reads and writes",
         right - vocab: "the softmax has a bias, a number a word",
         right - 4 * outputs: "torch's LSTM has two biases, and so has the original code",
@@ -120,20 +119,14 @@ def check_parameters(function: Callable[[int, int, int, int], int]) -> Report:
 
     def look() -> Iterator[Promise]:
         for name, sizes in zip(names, _SIZES, strict=True):
-            given, right = _number(function(*sizes)), parameters_of(*sizes)
-            hint = _wrong_counts(*sizes).get(
-                given,
-                f"{given:,.0f} where {right:,} were due: take the layers one by one, input and output size each",
-            )
-            yield Promise(name, given == right, hint)
+            given, right = function(*sizes), parameters_of(*sizes)
+            if given is None or isinstance(given, str | list | tuple):
+                raise ValueError(f"the function returned {require.shown(given)}: return a number")
+            given = float(given)
+            hint = f"{given:,.0f} where {right:,} were due: take the layers one by one, input and output size each"
+            yield Promise(name, given == right, _wrong_counts(*sizes).get(given, hint))
 
     return guarded(look)
-
-
-def _number(given: Any) -> float:
-    if given is None or isinstance(given, str | list | tuple):
-        raise ValueError(f"the function returned {require.shown(given)}: return a number")
-    return float(given)
 
 
 def check_excess(excess: Callable[[float, float], float], closed: Callable[[float, float, float], float]) -> Report:
@@ -157,11 +150,8 @@ def check_excess(excess: Callable[[float, float], float], closed: Callable[[floa
     def look() -> Iterator[Promise]:
         cases = [(30.0, 15.0), (22.3, 15.8), (15.8, 15.8)]
         given = [float(excess(*case)) for case in cases]
-        yield Promise(
-            "excess: nats a word above the floor",
-            _near(given, [math.log(one / floor) for one, floor in cases]),
-            _excess_hint(given, cases),
-        )
+        right = _near(given, [math.log(one / floor) for one, floor in cases])
+        yield Promise("excess: nats a word above the floor", right, _excess_hint(given, cases))
         triples = [(30.0, 20.0, 15.0), (28.0, 28.0, 15.8), (28.0, 15.8, 15.8)]
         shares = [float(closed(*case)) for case in triples]
         due = [math.log(before / after) / math.log(before / floor) for before, after, floor in triples]
@@ -198,10 +188,7 @@ def _closed_hint(given: Sequence[float], due: Sequence[float]) -> str:
     return "it must be 0 where nothing changed and 1 at the floor, in nats"
 
 
-Epoch = Callable[..., float]  #: called as ``epoch(model, optimizer, windows, validate, lr, bptt, clip)``
-
-
-def check_epoch(epoch: Epoch) -> Report:
+def check_epoch(epoch: Callable[..., float]) -> Report:
     """Exercise 4: an epoch of training, watched from outside: modes, states, rate, clip, average.
 
     Args:
@@ -221,14 +208,9 @@ def check_epoch(epoch: Epoch) -> Report:
 
 
 def reference_epoch(
-    model: LanguageModel,
-    optimizer: NTASGD,
-    windows: Sequence[tuple[Tensor, Tensor]],
-    validate: Callable[[LanguageModel], float],
-    lr: float,
-    bptt: int,
-    clip: float,
-) -> float:
+    model: LanguageModel, optimizer: NTASGD, windows: Sequence[tuple[Tensor, Tensor]],
+    validate: Callable[[LanguageModel], float], lr: float, bptt: int, clip: float,
+) -> float:  # fmt: skip
     """An epoch as it should be: what exercise 4 is held to.
 
     Args:
@@ -244,7 +226,19 @@ def reference_epoch(
         the validation loss.
 
     Example:
-        `check_epoch` shows one.
+        The second of two epochs of one window each; the loss is whatever ``validate`` finds:
+
+        >>> import torch
+        >>> from awdlib.exercises.awd_lstm import reference_epoch
+        >>> from awdlib.model import LanguageModel, ModelConfig
+        >>> from awdlib.ntasgd import NTASGD
+        >>> model = LanguageModel(ModelConfig(vocab_size=9, embedding_size=4, hidden_size=4))
+        >>> optimizer = NTASGD(model.parameters(), lr=1.0)
+        >>> text = torch.arange(9)[:, None]
+        >>> for _ in range(2):
+        ...     loss = reference_epoch(model, optimizer, [(text[:-1], text[1:])], lambda _: 2.5, 1.0, 8, 0.25)
+        >>> loss, optimizer.history
+        (2.5, [2.5, 2.5])
     """
     model.train()
     states = model.initial_states(windows[0][0].shape[1])
@@ -296,9 +290,8 @@ class _stage:  # noqa: N801 (a fixture, not a type)
 
     def _step(self, *_: Any) -> None:
         self.rates.append(self.optimizer.param_groups[0]["lr"])
-        self.norms.append(
-            nn.utils.get_total_norm([w.grad for w in self.model.parameters() if w.grad is not None]).item()
-        )
+        gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
+        self.norms.append(nn.utils.get_total_norm(gradients).item())
 
     def validate(self, model: LanguageModel) -> float:
         self.validated.append((model.training, copy.deepcopy([*model.parameters()])))
@@ -308,7 +301,7 @@ class _stage:  # noqa: N801 (a fixture, not a type)
         return self.model, self.optimizer, self.windows, self.validate, self.lr, self.bptt, self.clip
 
 
-def _watched(epoch: Epoch) -> Iterator[Promise]:
+def _watched(epoch: Callable[..., float]) -> Iterator[Promise]:
     mine, due = _stage(), _stage()
     returned = epoch(*mine.arguments())
     reference_epoch(*due.arguments())
