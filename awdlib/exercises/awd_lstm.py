@@ -119,10 +119,10 @@ def check_parameters(function: Callable[[int, int, int, int], int]) -> Report:
 
     def look() -> Iterator[Promise]:
         for name, sizes in zip(names, _SIZES, strict=True):
-            given, right = function(*sizes), parameters_of(*sizes)
-            if given is None or isinstance(given, str | list | tuple):
-                raise ValueError(f"the function returned {require.shown(given)}: return a number")
-            given = float(given)
+            answer, right = function(*sizes), parameters_of(*sizes)
+            if answer is None or isinstance(answer, str | list | tuple):
+                raise ValueError(f"the function returned {require.shown(answer)}: return a number")
+            given = float(answer)
             hint = f"{given:,.0f} where {right:,} were due: take the layers one by one, input and output size each"
             yield Promise(name, given == right, _wrong_counts(*sizes).get(given, hint))
 
