@@ -1,0 +1,109 @@
+"""The record behind the chapter on NT-ASGD: whole, of today's settings, and its arms are what they are said to be."""
+
+import json
+import math
+from dataclasses import replace
+
+import nt_asgd as experiment
+import pytest
+import torch
+
+from awdlib.bundled import bundled
+from awdlib.corpora import load_corpus
+from awdlib.figures.nt_asgd_runs import of_arm
+from awdlib.figures.trigger import trigger_epoch
+from awdlib.model import ModelConfig
+from awdlib.ntasgd import count_triggers
+from awdlib.training import EpochRecord, TrainConfig, start, train
+
+RECORD = json.loads(bundled("runs/nt-asgd.json").read_text(encoding="utf-8"))
+EPOCHS = RECORD["training"]["epochs"]
+RUNS = [run for run in RECORD["runs"] if run["seed"] in RECORD["seeds"]]
+TUNING = RECORD["runs"][0]
+
+
+def test_it_is_whole_and_of_todays_settings():
+    corpus = load_corpus("toy")
+    assert RECORD["floor"] == corpus.floor and RECORD["environment"]["commit"]
+    assert not RECORD["environment"]["commit"].endswith("+")
+    assert ModelConfig(**RECORD["model"]) == experiment.model_config(len(corpus.vocabulary))
+    assert TrainConfig(**RECORD["training"]) == experiment.training_config(EPOCHS, seed=RECORD["tuned_at"])
+    assert RECORD["command"].endswith(f"--epochs {EPOCHS}")
+    assert RECORD["tried"] == experiment.ARMS and RECORD["schedule_factor"] == experiment.FACTOR
+    assert [run["seed"] for run in RECORD["runs"]] == [RECORD["tuned_at"], *RECORD["seeds"]] and len(RUNS) >= 3
+    assert all(len(one["valid"]) == EPOCHS for run in RECORD["runs"] for one in run["arms"])
+
+
+def test_every_arm_runs_with_the_value_that_was_best_at_the_seed_of_tuning():
+    best = experiment.chosen(TUNING)
+    for run in RUNS:
+        assert {one["arm"]: [one["value"]] for one in run["arms"]} == best
+    for arm, values in RECORD["tried"].items():
+        assert [one["value"] for one in TUNING["arms"] if one["arm"] == arm] == values
+
+
+@pytest.mark.parametrize("run", RECORD["runs"], ids=lambda run: f"seed {run['seed']}")
+def test_arms_share_the_path_up_to_where_they_leave_it_and_not_further(run):
+    constant = run["arms"][0]["valid"]
+    for one in run["arms"][1:]:
+        leaves = one["from"]
+        if one["arm"] == "ema":
+            continue
+        if leaves is None:
+            assert one["valid"] == constant
+            continue
+        assert one["valid"][:leaves] == constant[:leaves] and one["valid"][leaves:] != constant[leaves:]
+
+
+@pytest.mark.parametrize("run", RECORD["runs"], ids=lambda run: f"seed {run['seed']}")
+def test_the_trigger_fired_where_the_rule_says(run):
+    losses = [math.log(valid) for valid in run["arms"][0]["valid"]]
+    for one in run["arms"]:
+        if one["arm"] in ("nt-asgd", "plateau"):
+            assert one["from"] == trigger_epoch(losses, one["value"])
+        if one["arm"] == "plateau" and one["from"]:
+            assert count_triggers(losses[: one["from"]], one["value"]) == 1
+
+
+def test_the_starts_hold_the_path_and_the_arm():
+    for run in RUNS:
+        constant = run["arms"][0]["valid"]
+        for end, table in run["starts"].items():
+            assert len(table) == int(end) + 1 and table[-1] == pytest.approx(constant[int(end) - 1], rel=1e-4)
+    for run, one in zip(RUNS, of_arm(RUNS, "nt-asgd"), strict=True):
+        if one["from"] is not None:
+            assert one["valid"][-1] == pytest.approx(run["starts"][str(EPOCHS)][one["from"]], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def small():
+    corpus = load_corpus("toy")
+    corpus = replace(corpus, train=corpus.train[:6000])
+    config = experiment.training_config(4, seed=3)
+    sizes = replace(experiment.model_config(len(corpus.vocabulary)), embedding_size=12, hidden_size=16)
+    return corpus, config, sizes
+
+
+def test_the_path_and_its_means_are_those_of_a_run_that_averages(small, monkeypatch):
+    corpus, config, sizes = small
+    path = experiment.walk(start(sizes, config), corpus, [0.9])
+    training = start(sizes, replace(config, average_from=3))
+    for record in train(training, corpus):
+        if isinstance(record, EpochRecord):
+            torch.testing.assert_close(experiment.flat(training.model), path.weights[record.epoch], rtol=0, atol=1e-5)
+    with training.optimizer.averaged():
+        torch.testing.assert_close(experiment.flat(training.model), path.mean(2, 4), rtol=0, atol=1e-5)
+    assert all(len(norms) == path.counts[1] for norms in path.norms[:1])
+
+
+def test_a_fork_goes_on_exactly_and_swa_is_the_mean_of_the_ends_of_epochs(small, monkeypatch):
+    corpus, config, sizes = small
+    monkeypatch.setattr(experiment, "model_config", lambda words: sizes)
+    path = experiment.walk(start(sizes, config), corpus, [])
+    same = replace(config, lr_decay="schedule", decay_factor=1.0, decay_after=2)
+    weights = experiment.decayed(path, same, 2, corpus)
+    torch.testing.assert_close(torch.stack(weights), torch.stack(path.weights[1:]), rtol=0, atol=1e-5)
+    swa = experiment.swa(path, config, config.lr, corpus)  # SWALR to the rate there is: the path itself
+    torch.testing.assert_close(swa[-1], path.weights[4], rtol=0, atol=1e-5)
+    lower = experiment.swa(path, config, 1.0, corpus)
+    assert lower[:3] == path.weights[1:4] or all(a.equal(b) for a, b in zip(lower[:3], path.weights[1:4], strict=True))
