@@ -84,7 +84,7 @@ def test_wrong_spreads_get_a_hint(wrong, hint):
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (lambda lr, clip, steps: (lr / steps, clip / steps), "the other way round: the mean's gradient is the smaller one, so"),
+    (lambda lr, clip, steps: (lr / steps, clip / steps), "smaller one, so its rate is the larger"),
     (lambda lr, clip, steps: (lr, clip / steps), "with the same rate"),
     (lambda lr, clip, steps: (30, clip / steps), "how many times smaller"),
     (lambda lr, clip, steps: (lr * steps, clip), "would bind less often"),

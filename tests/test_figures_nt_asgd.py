@@ -83,6 +83,16 @@ def test_what_the_chapter_says_of_the_explorable():
         assert starts == sorted(starts, reverse=True), "larger steps, an earlier start"
 
 
+def test_when_the_largest_step_is_best():
+    rates = (0.05, 0.2, 0.5, 1.0)
+    for noise in (0.03, 0.1, 0.3, 1.0):
+        lowest = [min(bowl.by_start(lr, noise)) for lr in rates]
+        falling = min(bowl.excess("decayed", lr, noise, start)[-1] for lr in rates for start in bowl.STARTS)
+        iterate = min(bowl.excess("iterate", lr, noise)[-1] for lr in rates)
+        assert (lowest.index(min(lowest)) == 3) == (noise <= 0.1)
+        assert min(lowest) < min(falling, iterate)
+
+
 def test_the_explorable_draws_these_losses():
     figure = bowl.start_figure(0.5, 0.3, 100)
     iterate, falling, average, _, lower, ring, dot = figure.data

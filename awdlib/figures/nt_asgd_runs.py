@@ -78,14 +78,14 @@ def starts_figure(runs: Sequence[Run]) -> Any:
             axes.annotate(f"read after {end}", (end, values[-1]), xytext=(6, 0), textcoords="offset points",
                           color=shades[end], va="center", fontsize=10)  # fmt: skip
         last = max(mean)
-        for one in of_arm(runs, "nt-asgd"):
-            if one["from"] is not None:
-                axes.plot(one["from"], low / 1.1, "^", color=INK, markersize=7)
+        fired = [one["from"] for one in of_arm(runs, "nt-asgd") if one["from"] is not None]
+        axes.plot(fired, [low / 1.1] * len(fired), "^", color=INK, markersize=7)
         axes.set(xlabel="epoch after which averaging begins", ylabel="validation perplexity", yscale="log")
         axes.set_ylim(low / 1.16, min(float(max(values[0] for values in mean.values())), 6 * low))
         axes.set_xlim(-0.5, last * 1.24)
         _plain_ticks(axes)
-        note = "○ best start   ● the iterate itself   ▲ the trigger"
+        axes.set_xticks(range(0, last + 1, max(1, last // 6)))
+        note = "○ best start   ● the iterate itself" + ("   ▲ the trigger" if fired else "")
         axes.annotate(note, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", color=MUTED, fontsize=9)
         plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
     words = "; ".join(
