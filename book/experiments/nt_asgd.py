@@ -358,7 +358,7 @@ def chosen(tuning: dict[str, Any]) -> dict[str, list[Any]]:
 
 def main() -> int:
     """Tune at one seed, then run the seeds that the record does not hold yet."""
-    options = command_line(__doc__, OUT, epochs=30).parse_args()
+    options = command_line(__doc__, OUT, epochs=48).parse_args()
     corpus = load_corpus("toy")
     settings = {
         "command": f"python book/experiments/nt_asgd.py --epochs {options.epochs}",
