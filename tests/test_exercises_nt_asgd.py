@@ -58,10 +58,17 @@ def settled(lr, curvature, noise):
     return noise * (lr / (curvature * (2 - lr * curvature))) ** 0.5
 
 
+def of_settled_mean(lr, curvature, noise, n):
+    """From the covariances of all pairs of iterates."""
+    apart = np.abs(np.arange(n)[:, None] - np.arange(n))
+    return settled(lr, curvature, noise) * ((1 - lr * curvature) ** apart).mean() ** 0.5
+
+
 @pytest.mark.parametrize("right", [
     lambda lr, c, s, n: (np.sqrt(lr * s**2 / (c * (2 - lr * c))), np.sqrt(s**2 / c**2 / n)),
     lambda lr, c, s, n: [torch.tensor(settled(lr, c, s)), torch.tensor(s / c / n**0.5)],
     lambda lr, c, s, n: torch.tensor([settled(lr, c, s), s / c / n**0.5], dtype=torch.float32),
+    lambda lr, c, s, n: (settled(lr, c, s), of_settled_mean(lr, c, s, n)),
 ])  # fmt: skip
 def test_right_spreads_pass_however_they_are_written(right):
     assert check_spread(right).kept
@@ -76,6 +83,7 @@ def test_right_spreads_pass_however_they_are_written(right):
     (lambda lr, c, s, n: (s / c / n**0.5, settled(lr, c, s)), "the iterate's comes first"),
     (lambda lr, c, s, n: (s * (lr / (2 * c)) ** 0.5, s / c / n**0.5), "small lr x curvature only"),
     (lambda lr, c, s, n: (7.0, s / c / n**0.5), "the two variances in the section"),
+    (lambda lr, c, s, n: (lr * s, s / c / n**0.5), "the two variances in the section"),
     (lambda lr, c, s, n: settled(lr, c, s), "it raised TypeError"),
 ])  # fmt: skip
 def test_wrong_spreads_get_a_hint(wrong, hint):
@@ -155,6 +163,20 @@ def test_a_wrong_step_gets_a_hint():
             weight.add_(weight.grad, alpha=self.lr)
 
     assert "a step is w - lr * grad" in repr(check_averaged_sgd(changed(step=step)))
+
+
+def test_a_step_that_changes_a_copy_gets_a_hint():
+    def step(self):
+        for number, weight in enumerate(self.weights):
+            weight = weight - self.lr * weight.grad
+            if self.seen:
+                self.seen[number].append(weight)
+
+    def rebinding(self):
+        self.weights = [weight - self.lr * weight.grad for weight in self.weights]
+
+    assert "the very tensors in place" in repr(check_averaged_sgd(changed(step=step)))
+    assert "it raised TypeError" in repr(check_averaged_sgd(changed(step=rebinding)))
 
 
 @pytest.mark.parametrize("curvature", [0.05, 0.5])
