@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import nt_asgd as experiment
 import pytest
@@ -12,7 +13,7 @@ from awdlib.bundled import bundled
 from awdlib.corpora import load_corpus
 from awdlib.figures.nt_asgd_runs import of_arm
 from awdlib.figures.trigger import trigger_epoch
-from awdlib.model import ModelConfig
+from awdlib.model import ModelConfig, cross_entropy
 from awdlib.ntasgd import count_triggers
 from awdlib.training import EpochRecord, TrainConfig, start, train
 
@@ -107,3 +108,19 @@ def test_a_fork_goes_on_exactly_and_swa_is_the_mean_of_the_ends_of_epochs(small,
     torch.testing.assert_close(swa[-1], path.weights[4], rtol=0, atol=1e-5)
     lower = experiment.swa(path, config, 1.0, corpus)
     assert lower[:3] == path.weights[1:4] or all(a.equal(b) for a, b in zip(lower[:3], path.weights[1:4], strict=True))
+
+
+def test_the_sharpness_is_the_largest_eigenvalue_of_the_whole_hessian(monkeypatch):
+    sizes = ModelConfig(vocab_size=12, embedding_size=4, hidden_size=4, num_layers=1)
+    monkeypatch.setattr(experiment, "model_config", lambda words: sizes)
+    monkeypatch.setattr(experiment, "SHARPNESS_ROWS", 8)
+    text = torch.randint(12, (400,), generator=torch.Generator().manual_seed(0)) ** 2 % 7
+    reader = experiment.Reader(SimpleNamespace(vocabulary=range(12), train=text))
+    weights = 3 * experiment.flat(reader.model)
+    model, parameters = reader._put(weights), list(reader.model.parameters())
+    loss = cross_entropy(model(reader.inputs, model.initial_states(20)).logits, reader.targets)
+    slope = torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters, create_graph=True)])
+    rows = [torch.autograd.grad(entry, parameters, retain_graph=True) for entry in slope]
+    hessian = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
+    largest = torch.linalg.eigvalsh(hessian.double())[-1].item()
+    assert reader.sharpness(weights) == pytest.approx(largest, rel=0.02)
