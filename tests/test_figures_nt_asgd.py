@@ -81,6 +81,15 @@ def test_what_the_chapter_says_of_the_explorable():
     for noise in (0.03, 0.1, 0.3, 1.0):
         starts = [best(lr, noise) for lr in (0.05, 0.2, 0.5, 1.0)]
         assert starts == sorted(starts, reverse=True), "larger steps, an earlier start"
+    gain = bowl.excess("iterate", 0.05, 0.03)[-1] / min(bowl.by_start(0.05, 0.03))
+    assert best(0.05, 0.03) == max(bowl.STARTS) and gain < 1.05, "little noise and slow steps: late, and little gained"
+
+
+def test_what_the_chapter_says_of_the_picture_to_keep():
+    """The iterate is hardly better at step 120 than at step 20, where its average begins."""
+    mean, variance = bowl.of_iterates(0.3, 0.5, 2.0, 120, 5.0)
+    squares = mean**2 + variance
+    assert squares[120] < squares[20] < 1.05 * squares[120]
 
 
 def test_when_the_largest_step_is_best():
@@ -106,7 +115,14 @@ def test_the_explorable_draws_these_losses():
 @pytest.mark.parametrize("call", [
     lambda: bowl.of_iterates(2.0, 1.0, 1.0, 5), lambda: bowl.of_averages(0.5, 1.0, 1.0, 5, 6),
     lambda: bowl.of_decayed(0.5, 1.0, -1.0, 5, 1), lambda: bowl.excess("mean", 0.5, 1.0),
-    lambda: bowl.start_figure(0.5, 0.1, 5),
+    lambda: bowl.start_figure(0.5, 0.1, 5), lambda: bowl.of_iterates(0.5, 1.0, 1.0, 5, None),
+    lambda: bowl.of_averages(0.5, 1.0, 1.0, 5, 2, float("nan")), lambda: bowl.of_decayed(0.5, 1.0, 1.0, 5, 5),
+    lambda: bowl.of_decayed(0.5, 1.0, 1.0, 5, 1, "far"), lambda: bowl.excess(["iterate"], 0.5, 1.0),
+    lambda: bowl.by_start([0.5], 0.1), lambda: bowl.path_figure([], [], 0, 1.0),
+    lambda: bowl.path_figure([2.0, 1.0, 0.0], [1.0], 1, 0.3), lambda: of_arm(RUNS, "adam"),
+    lambda: starts_figure([]), lambda: norms_figure([], 0.25), lambda: norms_figure([[0.1, 0.2]], 0.25),
+    lambda: norms_figure([[0.1, 0.2, 0.3]], float("nan")), lambda: firing_figure([], 5),
+    lambda: firing_figure([4.0, 3.0], -1),
 ])  # fmt: skip
 def test_bad_arguments_are_named_in_one_line(call):
     with pytest.raises(ValueError, match="^[^\n]+$"):

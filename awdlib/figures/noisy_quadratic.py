@@ -62,7 +62,7 @@ def of_iterates(lr: float, curvature: float, noise: float, steps: int, origin: f
     keep = _kept(lr, curvature, noise)
     powers: Array = np.float64(keep) ** np.arange(require.whole_number("steps", steps, 0) + 1)
     settled = lr * noise**2 / (curvature * (2 - lr * curvature))
-    return Moments(origin * powers, settled * (1 - powers**2))
+    return Moments(require.number("origin", origin) * powers, settled * (1 - powers**2))
 
 
 def of_averages(lr: float, curvature: float, noise: float, steps: int, start: int, origin: float = 1.0) -> Moments:
@@ -95,7 +95,7 @@ def of_averages(lr: float, curvature: float, noise: float, steps: int, start: in
     reached = 1 - keep**number  # of the whole effect of a kick before the start
     inside = np.concatenate([[0.0], np.cumsum(reached[:-1] ** 2)])  # of the kicks since
     before = reached**2 * (1 - keep ** (2 * start)) / (1 - keep**2)
-    mean = origin * keep**start * reached / (number * (1 - keep))
+    mean = require.number("origin", origin) * keep**start * reached / (number * (1 - keep))
     return Moments(mean, (noise / (curvature * number)) ** 2 * (inside + before))
 
 
@@ -121,9 +121,10 @@ def of_decayed(lr: float, curvature: float, noise: float, steps: int, start: int
         [1.0, 0.5, 0.375]
     """
     _kept(lr, curvature, noise)
-    require.whole_number("start", start, 0, require.whole_number("steps", steps, 0))
+    if require.whole_number("start", start, 0) >= require.whole_number("steps", steps, 1):
+        raise ValueError(f"start is {start}; it must be below {steps}, or no step is left for the rate to fall")
     mean, variance = _falling(lr, curvature, steps, start)
-    return Moments(origin * mean, noise**2 * variance)
+    return Moments(require.number("origin", origin) * mean, noise**2 * variance)
 
 
 @cache
@@ -167,7 +168,7 @@ def excess(kind: str, lr: float, noise: float, start: int = 0) -> Array:
         True
     """
     known = {"iterate": of_iterates, "average": of_averages, "decayed": of_decayed}
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         raise ValueError(f"the kind is {require.shown(kind)}; it must be one of {', '.join(known)}")
     more = {} if kind == "iterate" else {"start": start}
     total: Array = np.zeros(1)
@@ -177,13 +178,15 @@ def excess(kind: str, lr: float, noise: float, start: int = 0) -> Array:
     return total
 
 
-@cache
 def by_start(lr: float, noise: float) -> tuple[float, ...]:
     """Expected loss of the average after the last step, for every start in `STARTS`.
 
     Args:
         lr: learning rate.
         noise: standard deviation of the gradient's noise in each direction.
+
+    Raises:
+        ValueError: a setting is out of range.
 
     Example:
         Not at once, and not at the end:
@@ -193,6 +196,11 @@ def by_start(lr: float, noise: float) -> tuple[float, ...]:
         >>> STARTS[losses.index(min(losses))]
         100
     """
+    return _by_start(require.number("lr", lr), require.number("noise", noise))
+
+
+@cache
+def _by_start(lr: float, noise: float) -> tuple[float, ...]:
     return tuple(float(excess("average", lr, noise, start)[-1]) for start in STARTS)
 
 
@@ -311,6 +319,9 @@ def path_figure(iterates: Any, averages: Any, start: int, settled: float) -> Any
     Returns:
         a matplotlib figure, whose label is its text alternative.
 
+    Raises:
+        ValueError: there are more or fewer averages than iterates from ``start`` on.
+
     Example:
         >>> from awdlib.figures.noisy_quadratic import path_figure
         >>> path_figure([2.0, 1.0, 0.0], [1.0, 0.5], start=1, settled=0.3).get_label()
@@ -319,6 +330,10 @@ def path_figure(iterates: Any, averages: Any, start: int, settled: float) -> Any
     import matplotlib.pyplot as plt
 
     last = len(iterates) - 1
+    if not 0 <= start <= last or len(averages) != last + 1 - start:
+        raise ValueError(
+            f"there are {len(averages)} averages for {last + 1} iterates; there must be one from step {start} on"
+        )
     with use_style():
         figure, axes = plt.subplots(figsize=(7.0, 3.3))
         axes.axhspan(-2 * settled, 2 * settled, color=colour("iterate"), alpha=0.1, linewidth=0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from awdlib import _require as require
 from awdlib.figures.style import (
     CYCLE,
     GOLD,
@@ -40,12 +41,18 @@ def of_arm(runs: Sequence[Run], arm: str) -> list[Run]:
         runs: of the record ``data/runs/nt-asgd.json``.
         arm: one of `NAMES`.
 
+    Raises:
+        ValueError: a run has no such arm.
+
     Example:
         >>> from awdlib.figures.nt_asgd_runs import of_arm
         >>> of_arm([{"arms": [{"arm": "swa", "from": 9}, {"arm": "ema", "from": 0}]}], "ema")
         [{'arm': 'ema', 'from': 0}]
     """
-    return [next(one for one in run["arms"] if one["arm"] == arm) for run in runs]
+    try:
+        return [next(one for one in run["arms"] if one["arm"] == arm) for run in runs]
+    except StopIteration:
+        raise ValueError(f"the arm is {require.shown(arm)}; a run has none of that name") from None
 
 
 def starts_figure(runs: Sequence[Run]) -> Any:
@@ -57,6 +64,9 @@ def starts_figure(runs: Sequence[Run]) -> Any:
     Returns:
         a matplotlib figure, whose label is its text alternative.
 
+    Raises:
+        ValueError: there are no runs.
+
     Example:
         >>> from awdlib.figures.nt_asgd_runs import starts_figure
         >>> runs = [{"starts": {"2": [40.0, 30.0, 35.0]}, "arms": [{"arm": "nt-asgd", "from": 1}]}]
@@ -65,6 +75,8 @@ def starts_figure(runs: Sequence[Run]) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    if not runs:
+        raise ValueError("there are no runs to draw: give at least one")
     mean = {int(end): np.mean([run["starts"][end] for run in runs], axis=0) for end in runs[0]["starts"]}
     shades = dict(zip(mean, (MUTED, GOLD, CYCLE[2], colour("average"))[-len(mean) :], strict=True))
     low = min(values.min() for values in mean.values())
@@ -105,6 +117,9 @@ def norms_figure(tenths: Sequence[Sequence[float]], limit: float) -> Any:
     Returns:
         a matplotlib figure, whose label is its text alternative.
 
+    Raises:
+        ValueError: there are no epochs, an epoch has not three quantiles, or the limit is not positive.
+
     Example:
         >>> from awdlib.figures.nt_asgd_runs import norms_figure
         >>> norms_figure([[0.1, 0.2, 0.3], [0.1, 0.15, 0.2]], limit=0.25).get_label()
@@ -112,6 +127,9 @@ def norms_figure(tenths: Sequence[Sequence[float]], limit: float) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    require.number("limit", limit, "(0, inf)")
+    if not tenths or any(len(epoch) != 3 for epoch in tenths):
+        raise ValueError(f"the tenths are {require.shown(tenths)}; there must be three for each epoch, of one at least")
     low, middle, high = np.array(tenths).T
     epochs = range(1, len(middle) + 1)
     with use_style():
@@ -141,6 +159,9 @@ def firing_figure(losses: Sequence[float], patience: int) -> Any:
     Returns:
         a matplotlib figure, whose label is its text alternative.
 
+    Raises:
+        ValueError: there are no losses, one is not finite, or patience is negative.
+
     Example:
         >>> from awdlib.figures.nt_asgd_runs import firing_figure
         >>> firing_figure([5.0, 4.4, 4.1, 4.2, 4.6], patience=1).get_label()
@@ -150,6 +171,8 @@ def firing_figure(losses: Sequence[float], patience: int) -> Any:
 
     found = {}
     curve = list(losses)
+    if not curve:
+        raise ValueError("there are no losses to draw: give at least one")
     with use_style():
         figure, pair = plt.subplots(1, 2, figsize=(7.4, 3.3), sharey=True)
         for axes, rule in zip(pair, ("coded", "printed"), strict=True):
