@@ -131,7 +131,9 @@ def test_bad_arguments_are_named_in_one_line(call):
 
 def test_the_starts_are_drawn_as_recorded():
     (axes,) = starts_figure(RUNS).axes
-    lines = [line for line in axes.lines if len(line.get_xdata()) > 1]
+    (fired,) = (line for line in axes.lines if line.get_marker() == "^")
+    assert list(fired.get_xdata()) == [one["from"] for one in of_arm(RUNS, "nt-asgd")]
+    lines = [line for line in axes.lines if len(line.get_xdata()) > 1 and line is not fired]
     ends = [int(end) for end in RUNS[0]["starts"]]
     assert [len(line.get_xdata()) - 1 for line in lines] == ends
     for line, end in zip(lines, ends, strict=True):

@@ -6,13 +6,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import nt_asgd as experiment
+import numpy as np
 import pytest
 import torch
 
 from awdlib.bundled import bundled
 from awdlib.corpora import load_corpus
 from awdlib.figures.nt_asgd_runs import of_arm
-from awdlib.figures.trigger import trigger_epoch
+from awdlib.figures.trigger import recorded, trigger_epoch
 from awdlib.model import ModelConfig, cross_entropy
 from awdlib.ntasgd import count_triggers
 from awdlib.training import EpochRecord, TrainConfig, start, train
@@ -124,3 +125,76 @@ def test_the_sharpness_is_the_largest_eigenvalue_of_the_whole_hessian(monkeypatc
     hessian = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
     largest = torch.linalg.eigvalsh(hessian.double())[-1].item()
     assert reader.sharpness(weights) == pytest.approx(largest, rel=0.02)
+
+
+def ends(arm):
+    return np.array([one["test"]["last"] for one in of_arm(RUNS, arm)])
+
+
+def interval(arm):
+    gaps = ends(arm) - ends("nt-asgd")
+    half = 4.303 * gaps.std(ddof=1) / math.sqrt(len(gaps))
+    return gaps, gaps.mean() - half, gaps.mean() + half
+
+
+def test_who_wins_as_the_chapter_says():
+    for arm in ("constant", "plateau", "schedule", "swa"):
+        gaps, low, _ = interval(arm)
+        assert min(gaps) > 0, "NT-ASGD ends below it on every seed"
+        assert (low > 0) == (arm == "swa"), "only against SWA does the interval leave out zero"
+    gaps, low, high = interval("ema")
+    assert min(gaps) < 0 < max(gaps) and low < 0 < high, "the exponential average does as well"
+    assert ends("constant").std(ddof=1) > 4 * ends("nt-asgd").std(ddof=1)
+    assert len(RUNS) == 3, "Student's t in the chapter is for three"
+
+
+def test_the_exponential_average_is_highest_through_the_first_half():
+    for run in RUNS:
+        by_arm = {one["arm"]: one["valid"][: EPOCHS // 2] for one in run["arms"]}
+        ema = by_arm.pop("ema")
+        assert all(a > max(others) for a, *others in zip(ema, *by_arm.values(), strict=True))
+    assert of_arm(RUNS, "ema")[0]["value"] == max(RECORD["tried"]["ema"]) == 0.999
+
+
+def test_a_schedule_begun_too_early_freezes_in_the_tuning():
+    last = {one["value"]: one["valid"][-1] for one in TUNING["arms"] if one["arm"] == "schedule"}
+    assert last[0.4] > max(last[0.6], last[0.8]) + 0.5
+
+
+def test_too_late_costs_little_and_too_early_much():
+    whole = [run["starts"][str(EPOCHS)] for run in RUNS]
+    losses = [[math.log(valid) for valid in run["arms"][0]["valid"]] for run in RUNS]
+    for run, table, curve in zip(RUNS, whole, losses, strict=True):
+        for end in (12, 24):
+            early = run["starts"][str(end)]
+            assert early.index(min(early)) == end - 1, "while the run falls, the last epoch but one"
+        best = table.index(min(table))
+        assert sum(value < 1.01 * min(table) for value in table) > 20 and max(table) == table[0]
+        at = trigger_epoch(curve, 8)
+        assert 0 < at - best and 24 < at and table[at] < min(1.01 * min(table), min(table) + 0.2)
+    for n, rule in ((2, "coded"), (8, "printed")):
+        costs = [t[trigger_epoch(curve, n, rule)] - min(t) for t, curve in zip(whole, losses, strict=True)]
+        assert max(costs) > 3 and min(costs) < 0.5
+        dearest = costs.index(max(costs))
+        assert min(whole[dearest]) + max(costs) > whole[dearest][-1], "the iterate would have been better"
+    assert trigger_epoch(losses[1], 2) and whole[1][trigger_epoch(losses[1], 2)] < min(whole[1]) + 0.1
+
+
+def test_the_clip_binds_rarely_and_the_run_ends_below_the_edge():
+    edge = 2 / RECORD["training"]["lr"]
+    for run in RUNS:
+        assert max(half for _, half, _ in run["norms"]["tenths_1_5_9"]) < RECORD["training"]["max_grad_norm"]
+        *before, last = run["sharpness"]["path"].values()
+        assert min(before) > edge > last > 0.8 * edge
+
+
+def test_the_ablation_on_penn_treebank_says_the_same():
+    folder = bundled("runs/ptb-100k")
+    rows = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["differences"]
+    (row,) = (row for row in rows if "NT-ASGD" in row["arm"])
+    assert row["interval"][0] > 0 and row["published"] == 4.9
+
+
+def test_the_printed_rule_gives_in_by_epoch_13():
+    for name in ("toy", "overfitted"):
+        assert max(trigger_epoch([*recorded(name).iterate], n, "printed") for n in range(1, 11)) <= 13
