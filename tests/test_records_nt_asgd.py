@@ -182,6 +182,7 @@ def test_too_late_costs_little_and_too_early_much():
 
 def test_the_clip_binds_rarely_and_the_run_ends_below_the_edge():
     edge = 2 / RECORD["training"]["lr"]
+    assert RECORD["training"]["max_grad_norm"] == 0.25, "drawn as the limit in the chapter"
     for run in RUNS:
         assert max(half for _, half, _ in run["norms"]["tenths_1_5_9"]) < RECORD["training"]["max_grad_norm"]
         *before, last = run["sharpness"]["path"].values()
