@@ -279,7 +279,7 @@ def _layout(ends: dict[str, float], losses: tuple[float, ...]) -> dict[str, Any]
         "annotations": [
             title | {"text": "<b>expected loss over the steps</b>", "y": 1, "yshift": 3},
             title | {"text": "<b>the average's at the end</b> (○ lowest)", "y": 0.29, "yshift": 3},
-            *({"text": f"<b>{'falling rate' if name == 'falling' else name}</b>", "x": STEPS + 12, "y": height,
+            *({"text": f"<b>{name}</b>", "x": STEPS + 12, "y": height,
                "xanchor": "left", "font": {"color": inks[name]}} for name, height in _apart(ends).items()),
         ],
     }  # fmt: skip
