@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from awdlib import _require as require
 from awdlib.figures.style import GREEN, INK, MUTED, colour, describe, use_style
@@ -22,8 +21,6 @@ STEPS = 1000
 STARTS = (0, 10, 30, 100, 200, 400, 600, 800, 980)  #: of the average, for the slider
 DECADES = (-5.4, 0.5)  #: of the loss, in view
 SHOWN = 60  #: points drawn of a line
-
-Array = NDArray[np.float64]
 
 
 class Moments(NamedTuple):
@@ -35,8 +32,8 @@ class Moments(NamedTuple):
         [1.0, 0.5, 0.25]
     """
 
-    mean: Array  #: (number of steps looked at,)
-    variance: Array  #: the same
+    mean: np.ndarray  #: (number of steps looked at,)
+    variance: np.ndarray  #: the same
 
 
 def of_iterates(lr: float, curvature: float, noise: float, steps: int, origin: float = 1.0) -> Moments:
@@ -60,7 +57,7 @@ def of_iterates(lr: float, curvature: float, noise: float, steps: int, origin: f
         3.0
     """
     keep = _kept(lr, curvature, noise)
-    powers: Array = np.float64(keep) ** np.arange(require.whole_number("steps", steps, 0) + 1)
+    powers: np.ndarray = np.float64(keep) ** np.arange(require.whole_number("steps", steps, 0) + 1)
     settled = lr * noise**2 / (curvature * (2 - lr * curvature))
     return Moments(require.number("origin", origin) * powers, settled * (1 - powers**2))
 
@@ -146,7 +143,7 @@ def _kept(lr: float, curvature: float, noise: float) -> float:
     return 1 - lr * curvature
 
 
-def excess(kind: str, lr: float, noise: float, start: int = 0) -> Array:
+def excess(kind: str, lr: float, noise: float, start: int = 0) -> np.ndarray:
     """Expected loss above the minimum of the bowl of `CURVATURES`, by step.
 
     Args:
@@ -171,7 +168,7 @@ def excess(kind: str, lr: float, noise: float, start: int = 0) -> Array:
     if not isinstance(kind, str) or kind not in known:
         raise ValueError(f"the kind is {require.shown(kind)}; it must be one of {', '.join(known)}")
     more = {} if kind == "iterate" else {"start": start}
-    total: Array = np.zeros(1)
+    total: np.ndarray = np.zeros(1)
     for curvature in CURVATURES:
         mean, variance = known[kind](lr, curvature, noise, STEPS, **more)  # type: ignore[operator]
         total = total + curvature / 2 * (mean**2 + variance)
