@@ -1,0 +1,166 @@
+"""Make assignments of the chapters' exercises: for students, for instructors, and for the grader (otter-grader).
+
+    python book/_tools/assignments.py [NAME ...]        all chapters with checked exercises, or those named
+
+Into _build/assignments/NAME go
+
+    student/NAME.ipynb      questions and starting points; the checks give hints, nothing but awdlib is needed
+    instructor/NAME.ipynb   the same with hints and solutions
+    autograder.zip          what `otter run -a autograder.zip SUBMISSION` and Gradescope grade with
+
+Every question, check and solution is the chapter's own. An answer has all of its exercise's points if the check is
+content with it, else none. Solutions are graded when they are made: they must have all points.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from exercises import BOOK, Exercise, cells_of, exercises_of, free_names, own_imports, prelude
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+
+from awdlib.chapters import CHAPTERS
+
+OUT = BOOK.parent / "_build" / "assignments"
+
+
+def main() -> None:
+    """Make the assignments named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    known = chapters()
+    for name in given.names:
+        if name not in known:
+            sys.exit(f"error: {name!r} has no checked exercises: use {', '.join(known)}")
+    for name in given.names or known:
+        made = make(name, given.out / name)
+        print(f"{name}: {len(made)} questions, {sum(one.points for one in made)} points")
+    print(f"The assignments are in {given.out}")
+
+
+def chapters() -> list[str]:
+    """The chapters that have checked exercises, in the book's order."""
+    there = [one.name for one in CHAPTERS if (BOOK / f"{one.name}.ipynb").exists()]
+    return [name for name in there if exercises_of(name)]
+
+
+def make(name: str, folder: Path) -> list[Exercise]:
+    """Write one chapter's assignment; returns its exercises."""
+    from otter.assign import main as assign
+
+    exercises = exercises_of(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as work:
+        source = Path(work) / f"{name}.ipynb"
+        nbformat.write(master(exercises), source)
+        assign(str(source), str(Path(work) / "made"), no_pdfs=True)
+        made = Path(work) / "made"
+        (folder / "student").mkdir()
+        shutil.copy(made / "student" / source.name, folder / "student")
+        shutil.copy(next((made / "autograder").glob("*.zip")), folder / "autograder.zip")
+    (folder / "instructor").mkdir()
+    nbformat.write(instructor(exercises), folder / "instructor" / source.name)
+    return exercises
+
+
+def master(exercises: list[Exercise]) -> nbformat.NotebookNode:
+    """The notebook that otter takes apart: its raw cells say where a question, its solution and its tests begin."""
+    name = exercises[0].chapter
+    settings = f"""# ASSIGNMENT CONFIG
+name: {name}
+init_cell: false
+check_all_cell: false
+export_cell: false
+generate: {{show_stdout: true}}
+tests: {{ok_format: false}}
+solutions_pdf: false
+template_pdf: false"""
+    cells = [new_raw_cell(settings), *head(exercises)]
+    for one in exercises:
+        cells += [
+            new_raw_cell(f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"),
+            new_markdown_cell(question(one)),
+            *block("PROMPT", one.start),
+            *block("SOLUTION", one.solution),
+            *block("TESTS", test(one)),
+            new_raw_cell("# END QUESTION"),
+            checked(one),
+        ]
+    return notebook(cells)
+
+
+def instructor(exercises: list[Exercise]) -> nbformat.NotebookNode:
+    """Questions, hints and solutions, with the points of each."""
+    cells = head(exercises)
+    for one in exercises:
+        hint = f"\n\n> **Hint.** {one.hint}" if one.hint else ""
+        cells += [new_markdown_cell(question(one) + hint), new_code_cell(one.solution), checked(one)]
+    return notebook(cells)
+
+
+def head(exercises: list[Exercise]) -> list[nbformat.NotebookNode]:
+    """What an assignment begins with: where it is from, the chapter's setup cell, and what its code needs."""
+    name = exercises[0].chapter
+    title = next(one.title for one in CHAPTERS if one.name == name)
+    total = sum(one.points for one in exercises)
+    text = f"""# Assignment: {title}
+
+{len(exercises)} questions, {total} points. Each has a check below it that says what is right and gives a hint for what
+is not; ask it as often as you like. Hand in this notebook with your answers in it.
+
+The chapter: [{title}]({address(name)})"""
+    setup = next(source for kind, source in cells_of(name) if kind == "code")
+    needed = prelude(exercises)
+    return [new_markdown_cell(text), new_code_cell(setup)] + [new_code_cell(needed)] * bool(needed)
+
+
+def address(name: str) -> str:
+    """Where a chapter is read as it is in the repository."""
+    config = (BOOK.parent / "_config.yml").read_text(encoding="utf-8")
+    url, branch = re.findall(r"^  (?:url|branch): (\S+)$", config, re.M)[:2]
+    return f"{url}/blob/{branch}/book/{name}.ipynb"
+
+
+def question(one: Exercise) -> str:
+    """Its text, with what it is worth; links lead to the chapters."""
+    text = re.sub(r"\]\(([\w-]+)\.(?:ipynb|md)(#[^)]*)?\)", lambda m: f"]({address(m[1])})", one.question)
+    points = f"{one.points} point{'s' * (one.points > 1)}"
+    return f"## {one.number}. {one.title} ({one.kind}, {points})\n\n{text}"
+
+
+def block(kind: str, code: str) -> list[nbformat.NotebookNode]:
+    """A cell between the two raw cells that tell otter what it is."""
+    return [new_raw_cell(f"# BEGIN {kind}"), new_code_cell(code), new_raw_cell(f"# END {kind}")]
+
+
+def checked(one: Exercise) -> nbformat.NotebookNode:
+    """The cell in which a student asks the check."""
+    return new_code_cell(f"{one.imports}\n\n{one.check}".strip())
+
+
+def test(one: Exercise) -> str:
+    """What otter runs in the submission: the chapter's own check, imported anew, so that none can be slipped in."""
+    answers = sorted(free_names(f"{own_imports(one)}\n{one.check}"))
+    lines = [f"def test_{one.name}({', '.join(answers)}):"]
+    lines += [f"    {line}" for line in own_imports(one).splitlines()]
+    lines += [f"    report = {one.check}", "    assert report.kept, repr(report)"]
+    return "\n".join(lines)
+
+
+def notebook(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
+    """A notebook for Python, its cells numbered, so that making it twice gives the same file."""
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number:02}"
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return new_notebook(cells=cells, metadata={"kernelspec": python})
+
+
+if __name__ == "__main__":
+    main()
