@@ -87,8 +87,7 @@ template_pdf: false"""
         cells += [
             new_raw_cell(f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"),
             new_markdown_cell(question(one)),
-            *block("PROMPT", one.start),
-            *block("SOLUTION", one.solution),
+            *block("SOLUTION", answer(one)),
             *block("TESTS", test(one)),
             new_raw_cell("# END QUESTION"),
             checked(one),
@@ -138,6 +137,17 @@ def question(one: Exercise) -> str:
 def block(kind: str, code: str) -> list[nbformat.NotebookNode]:
     """A cell between the two raw cells that tell otter what it is."""
     return [new_raw_cell(f"# BEGIN {kind}"), new_code_cell(code), new_raw_cell(f"# END {kind}")]
+
+
+def answer(one: Exercise) -> str:
+    """One cell for both: what a student gets stands in a string, and otter leaves out what is the solution."""
+    quotes = "'''" if '"""' in one.start else '"""'
+    return f"""{quotes} # BEGIN PROMPT
+{one.start}
+{quotes} # END PROMPT
+# BEGIN SOLUTION NO PROMPT
+{one.solution}
+# END SOLUTION"""
 
 
 def checked(one: Exercise) -> nbformat.NotebookNode:
