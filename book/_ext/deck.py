@@ -118,17 +118,25 @@ class _Maker:
         """Slides of sentences only."""
         predicts = self.title.startswith("Predict")
         whole = {one: one if predicts and words(one) <= WORDS else beginning(one) for one in paragraphs}
-        for group in groups([whole[one] for one in paragraphs if not is_aside(one)]):
-            notes = [one for one in paragraphs if whole[one] in group or is_aside(one)]
+        sentences = [whole[one] for one in paragraphs if not is_aside(one)]
+        if not sentences:
+            self.pending = paragraphs + self.pending  # for the notes of the next slide
+            return
+        left = [*paragraphs]
+        for group in groups(sentences):
+            notes = []
+            while left and (is_aside(left[0]) or whole[left[0]] in group):
+                notes.append(left.pop(0))
             yield Slide(self.section, self.title, group, None, notes)
 
     def finish(self) -> Iterator[Slide]:
         """What is left at the end of a section."""
         if self.section == "Exercises":
             yield Slide(self.section, self.section, ["\n".join(self.pending)])  # each begins with its number
+            self.pending = []
         else:
-            yield from self.talk(self.pending)
-        self.pending = []
+            paragraphs, self.pending = self.pending, []
+            yield from self.talk(paragraphs)
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -234,7 +242,8 @@ def spoken(paragraphs: Sequence[str]) -> list[str]:
 
 def is_aside(paragraph: str) -> bool:
     """Whether a paragraph is for the notes alone: in brackets, or telling a reader what to do in the page."""
-    return paragraph.startswith(("(", "**What to look for", "**Try"))
+    bracketed = paragraph.startswith("(") and paragraph.endswith(")")
+    return bracketed or paragraph.startswith(("**What to look for", "**Try"))
 
 
 def words(text: str) -> int:
