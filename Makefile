@@ -29,7 +29,7 @@ COVERAGE = $(BIN)/coverage report && printf 'per cent outside cli, figures and e
 	$(BIN)/coverage report --format=total --fail-under=95 --omit='*/cli/*,*/figures/*,*/explore/*,*/__main__.py'
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test test-fast test-colab coverage bench lab serve refresh lint format clean distclean
+.PHONY: help env book slides test test-fast test-colab coverage bench lab serve refresh lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ env:
 book: env  ## install what is needed into .venv and build the book; any warning is an error
 	@$(BIN)/jupyter-book build . -W -n --keep-going
 	@$(BIN)/python -c 'import pathlib; print("\nThe book is ready. Open", pathlib.Path("$(SITE)/index.html").resolve().as_uri())'
+
+slides: book  ## build the slides of every chapter, beside the book
+	@$(BIN)/python -c 'import pathlib; print("The slides are ready. Open", pathlib.Path("$(SITE)/slides/index.html").resolve().as_uri())'
 
 test: book  ## run everything: unit and browser tests, then every chapter against its stored outputs
 	@failed=0; \
