@@ -92,15 +92,15 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
     attention = scores.softmax(1)
     same = visible & (targets == targets[window:, None])
     with use_style():
-        figure, axes = plt.subplots(figsize=(7.4, 0.22 * chunk + 1.9))
+        figure, axes = plt.subplots(figsize=(6.6, 0.27 * chunk + 2.1))
         scale = colormap(SEQUENTIAL).with_extremes(bad=PAPER)
         shown = attention.sqrt().masked_fill(~visible, torch.nan).numpy()  # the root: faint ones are seen as well
         axes.imshow(shown, cmap=scale, vmin=0, vmax=1, aspect="auto")
         for row, column in same.nonzero().tolist():
             box: dict[str, Any] = {"fill": False, "edgecolor": colour("without"), "linewidth": 2}
             axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **box))
-        axes.set_xticks(range(window + chunk), words, rotation=90, fontsize=9)
-        axes.set_yticks(range(chunk), words[window:], fontsize=9)
+        axes.set_xticks(range(window + chunk), words, rotation=90, fontsize=13)  # as large as a column is wide
+        axes.set_yticks(range(chunk), words[window:], fontsize=13)
         axes.set(xlabel="word that followed the remembered state", ylabel="word that came")
         axes.axvline(window - 0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
         axes.tick_params(length=0)
