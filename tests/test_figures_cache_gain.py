@@ -55,6 +55,14 @@ def test_the_band_shows_the_attention_and_frames_where_the_word_came():
     assert said == pytest.approx(library[5:].tolist(), abs=0.006)
     with pytest.raises(ValueError, match=r"must have shape \(9,\)"):
         band_figure(states, targets[:8], list("abcabcaab"), window=5, flatness=2.0, chunk=4)
+    with pytest.raises(ValueError, match="there are 3 words and 9 positions: give a word for each"):
+        band_figure(states, targets, list("abc"), window=5, flatness=2.0, chunk=4)
+    for window, theta, chunk, why in ((0, 2.0, 9, "window"), (5, math.nan, 4, "theta"), (9, 2.0, 0, "chunk"),
+                                      ("5", 2.0, 4, "window")):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            band_figure(states, targets, list("abcabcaab"), window=window, flatness=theta, chunk=chunk)
+    with pytest.raises(ValueError, match="states"):
+        band_figure(None, targets, list("abcabcaab"), window=5, flatness=2.0, chunk=4)
 
 
 @pytest.mark.parametrize(("flatness", "window", "weight"), [(0.0, 30, 0.03), (5.0, 300, 0.3)])
@@ -160,6 +168,10 @@ def test_models_of_an_arm_that_is_not_there_are_refused():
         models(record(), "gru")
     with pytest.raises(ValueError, match="'unigram' is no line"):
         mentions_figure(["0"], {"unigram": [[1.0]]})
+    with pytest.raises(ValueError, match="'floor' must have a mean for each of the 2 groups"):
+        mentions_figure(["0", "1"], {"floor": [[1.0]]})
+    with pytest.raises(ValueError, match="no model of seed 9"):
+        tuning_figure(record(), "validation", 30, seed=9)
 
 
 def test_bars_by_age_are_gains_in_a_hundred_words_of_the_whole_text():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from awdlib import _require as require
-from awdlib.cache import TargetProbabilities
+from awdlib.cache import CacheConfig, TargetProbabilities
 from awdlib.figures.cache import read_text, text_probabilities
 from awdlib.figures.style import INK, MUTED, PAPER, SEQUENTIAL, colormap, colour, describe, use_style
 from awdlib.toy_language import toy_language
@@ -72,7 +72,7 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
         a matplotlib figure with a row for each query and a column for each position that is kept.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or a setting out of range.
 
     Example:
         >>> import torch
@@ -83,8 +83,13 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
     """
     import matplotlib.pyplot as plt
 
+    CacheConfig(window=window, flatness=flatness)  # refuses what is out of range
+    require.whole_number("chunk", chunk, 1)
+    require.floats("states", states, "(window + chunk, features)")
     require.shape("states", states, (window + chunk, states.shape[-1]), "(window + chunk, features)")
     require.shape("targets", targets, (window + chunk,), "(window + chunk,)")
+    if len(words) != window + chunk:
+        raise ValueError(f"there are {len(words)} words and {window + chunk} positions: give a word for each")
     position = torch.arange(window + chunk)
     asked = position[window:, None]
     visible = (position < asked) & (position >= asked - window)

@@ -64,7 +64,7 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
         a plotly figure.
 
     Raises:
-        ValueError: the record knows no such text or window.
+        ValueError: the record knows no such text, window or seed.
 
     Example:
         >>> from awdlib.figures.cache_records import tuning_figure
@@ -74,7 +74,9 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
         'Test perplexity with a window of 30: 10.0 without the cache, lowest at θ = 0 and λ = 0.10, with 9.0.'
     """
     split = next((name for name, words in TEXTS.items() if words == text), None)
-    (model,) = (run for run in models(record) if run["seed"] == seed)
+    model = next((run for run in models(record) if run["seed"] == seed), None)
+    if model is None:
+        raise ValueError(f"the record has no model of seed {require.shown(seed)}: choose one of its seeds")
     cells = model["grid"].get(split, {}).get(str(window))
     if cells is None:
         raise ValueError(f"the record has no {require.shown(text)} text with a window of {require.shown(window)}")
@@ -233,7 +235,7 @@ def mentions_figure(groups: Sequence[str], lines: Mapping[str, Sequence[Sequence
         a matplotlib figure.
 
     Raises:
-        ValueError: a predictor that is none of these.
+        ValueError: a predictor that is none of these, or has not a mean for each group.
 
     Example:
         >>> from awdlib.figures.cache_records import mentions_figure
@@ -246,6 +248,8 @@ def mentions_figure(groups: Sequence[str], lines: Mapping[str, Sequence[Sequence
     marks = {"floor": ("--", "s"), "model alone": ("-", "o"), "with the cache": ("-", "D")}
     if strange := [name for name in lines if name not in inks]:
         raise ValueError(f"{strange[0]!r} is no line of this picture: name only {', '.join(inks)}")
+    if uneven := [name for name, seeds in lines.items() if any(len(seed) != len(groups) for seed in seeds)]:
+        raise ValueError(f"{uneven[0]!r} must have a mean for each of the {len(groups)} groups")
     with use_style():
         figure, axes = plt.subplots(figsize=(6.4, 3.6))
         places = np.arange(len(groups))
