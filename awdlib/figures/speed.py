@@ -26,11 +26,7 @@ GROWING = {
 }
 BASE = {"batch": 20, "window": 35, "hidden": 400, "vocabulary": 2_000}  #: the small model, through which all lines go
 PARTS = {"input": "from below", "recurrent": "from the step before", "softmax": "softmax"}  #: of a model's products
-PEERS = {
-    "awdlib": BLUE,
-    "bare": MUTED,
-    "fastai": ORANGE,
-}  #: those of the benchmark that are drawn
+PEERS = {"awdlib": BLUE, "bare": MUTED, "fastai": ORANGE}  #: those of the benchmark that are drawn
 
 Record = Mapping[str, Any]
 
@@ -146,6 +142,26 @@ def fit(points: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     (overhead, slope), *_ = np.linalg.lstsq(terms, np.ones_like(seconds))
     held = statistics.median(one["memory"] - one["bytes_held"] for one in points.values())
     return {"overhead": float(overhead), "rate": float(1 / slope), "held": held}
+
+
+def unseen(record: Record) -> dict[str, dict[str, Any]]:
+    """The library's updates, by configuration, that are larger than every point of growth: a test for `fit`.
+
+    Args:
+        record: of the benchmark.
+
+    Example:
+        >>> from awdlib.figures.speed import benchmark, unseen
+        >>> [*unseen(benchmark())]
+        ['ptb-40', 'ptb-20', 'gru-40', 'wt2-80']
+    """
+    largest = max(one["operations"] for one in points_of(record).values())
+    return {
+        one["config"]: one
+        for one in record["measurements"]
+        if (one["group"], one["candidate"], one["precision"]) == ("step", "awdlib", "fp32")
+        and "median" in one and one["operations"] > largest
+    }  # fmt: skip
 
 
 def predicted(one: Mapping[str, Any], constants: Mapping[str, float]) -> tuple[float, float]:
