@@ -61,6 +61,13 @@ def test_the_road_ends_where_training_and_fine_tuning_end(goal):
     (lambda: road.epochs_done(1, 60, -1, 5), "stretch is -1"),
     (lambda: road.hours_needed(1, 60, 30, 30), "nothing is left to train in"),
     (lambda: one_model.perplexities_figure({"a": 1.0}, "b"), "none of the ways"),
+    (lambda: one_model.perplexities_figure({"a": float("nan"), "b": 2.0}, "b"), "perplexity of 'a' is nan"),
+    (lambda: one_model.perplexities_figure({"a": 0.0}, "a"), "perplexity of 'a' is 0"),
+    (lambda: one_model.perplexities_figure({"a": "3", "b": 2.0}, "b"), "must be a number"),
+    (lambda: road.epochs_asked(["awd"]), "no goal with fine-tuning"),
+    (lambda: road.hours_needed(float("nan"), 60, 60, 5), "epochs is nan"),
+    (lambda: road.hours_needed(-1, 60, 60, 5), "epochs is -1"),
+    (lambda: commands("awd-lstm-ptb"), "give a list of names"),
     (lambda: commands(["awd"]), "no goal is called 'awd'"),
 ])  # fmt: skip
 def test_wrong_arguments_get_one_line(call, says):

@@ -100,7 +100,7 @@ def test_both_pages_have_what_a_chapter_has_beside_their_own_form(name):
 def test_a_figure_of_steps_has_both_ways_and_says_their_ends():
     figure = one_step.steps_figure([1, 4, 64], [20, 21, 40], [0.5, 2, 33], "a machine")
     assert figure.get_label() == (
-        "A step on a machine: with 1 row 20 µs in a chain and 0.5 at once, with 64 rows 40 and 33."
+        "A step on a machine: with 1 row 20 µs in a chain and 0.50 at once, with 64 rows 40 and 33."
     )
     (axes,) = figure.axes
     assert [[*line.get_ydata()] for line in axes.lines] == [[20, 21, 40], [0.5, 2, 33]]
@@ -151,6 +151,8 @@ def test_an_epoch_computes_and_waits_by_the_arithmetic(latency, rate, batch):
     (lambda: one_step.steps_figure([1], [0.0], [1], "x"), "chain is 0"),
     (lambda: one_step.steps_figure([1], [1], [float("nan")], "x"), "together is nan"),
     (lambda: one_step.steps_figure([0], [1], [1], "x"), "rows is 0"),
+    (lambda: speed.growth_figure(["batch"]), "must be one of batch, window"),
+    (lambda: speed.point("height", 3), "must be one of batch, window"),
     (lambda: speed.growth_figure("height"), "must be one of batch, window"),
 ])  # fmt: skip
 def test_wrong_arguments_get_one_line(call, says):

@@ -25,7 +25,7 @@ def steps_figure(rows: Sequence[int], chain: Sequence[float], together: Sequence
     Example:
         >>> from awdlib.figures.one_step import steps_figure
         >>> steps_figure([1, 64], [20, 25], [0.5, 20], "this machine").get_label()
-        'A step on this machine: with 1 row 20 µs in a chain and 0.5 at once, with 64 rows 25 and 20.'
+        'A step on this machine: with 1 row 20 µs in a chain and 0.50 at once, with 64 rows 25 and 20.'
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -54,7 +54,11 @@ def steps_figure(rows: Sequence[int], chain: Sequence[float], together: Sequence
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
     words = f"{rows[0]} row{'s' if rows[0] > 1 else ''}"
-    said = f"with {words} {chain[0]:.3g} µs in a chain and {together[0]:.3g} at once"
+    said = f"with {words} {_short(chain[0])} µs in a chain and {_short(together[0])} at once"
     if len(rows) > 1:
-        said += f", with {rows[-1]} rows {chain[-1]:.3g} and {together[-1]:.3g}"
+        said += f", with {rows[-1]} rows {_short(chain[-1])} and {_short(together[-1])}"
     return describe(figure, f"A step on {machine}: {said}.")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"

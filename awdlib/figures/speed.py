@@ -78,11 +78,15 @@ def point(what: str, value: int) -> str:
         what: one of `GROWING`.
         value: of that size.
 
+    Raises:
+        ValueError: nothing of this name grows.
+
     Example:
         >>> from awdlib.figures.speed import point
         >>> point("batch", 40), point("batch", 20)
         ('batch-40', 'base')
     """
+    _require_growing(what)
     return "base" if BASE[what] == value else f"{what}-{value}"
 
 
@@ -252,8 +256,7 @@ def growth_figure(what: str) -> go.Figure:
         >>> growth_figure("batch").layout.meta["alt"][:38]
         'As the batch grows from 10 to 160, the'
     """
-    if what not in GROWING:
-        raise ValueError(f"what is {what!r}; it must be one of {', '.join(GROWING)}")
+    _require_growing(what)
     points = points_of(benchmark())
     constants, line, name = fit(points), lines_of(points)[what], GROWING[what][0]
     values = [f"{value:,}" for value, _ in line]
@@ -336,6 +339,11 @@ def epoch_figure(latency: float, rate: float, batch: int) -> go.Figure:
         f"At {latency:g} µs a step, {rate:g} TFLOP/s and batch {batch}, an epoch of {round(steps / batch):,} dependent "
         f"steps waits {here:,.0f} s and computes {computing:,.0f} s."
     ))  # fmt: skip
+
+
+def _require_growing(what: str) -> None:
+    if not isinstance(what, str) or what not in GROWING:
+        raise ValueError(f"what is {what!r}; it must be one of {', '.join(GROWING)}")
 
 
 def _key(text: str, ink: str, x: float) -> dict[str, Any]:
