@@ -92,9 +92,7 @@ def power_figure(seeds: int, spread: float, scale: float) -> go.Figure:
 
 
 def _sentence(seeds: int, spread: float, scale: float, chances: list[float]) -> str:
-    parts = ", ".join(
-        f"{LEFT_OUT[row]} {chance:.0%}" for row, chance in zip(LEFT_OUT, reversed(chances), strict=True)
-    )
+    parts = ", ".join(f"{LEFT_OUT[row]} {chance:.0%}" for row, chance in zip(LEFT_OUT, reversed(chances), strict=True))
     return (
         f"With {seeds} seeds and a spread of {spread:g} nats, chance to see effects {SCALES[scale]}: {parts}; "
         f"{sum(chance >= ENOUGH for chance in chances)} of {len(chances)} reach {ENOUGH:.0%}."
