@@ -37,7 +37,7 @@ on ptb and +0.055 on wikitext-2'
     found = {row: {corpus: gap(row, corpus) for corpus in corpora} for row in LEFT_OUT}
     apart = 0.3 if len(corpora) > 1 else 0.0
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.6, 1.3 + (0.5 + apart) * len(found)))
+        figure, axes = plt.subplots(figsize=(5.4, 1.3 + (0.5 + apart) * len(found)))
         for height, (row, ours) in enumerate(found.items()):
             for place, (corpus, one) in enumerate(ours.items()):
                 _draw(axes, one, height + apart * (place - (len(ours) - 1) / 2), corpus)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from awdlib import _require as require
-from awdlib.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, describe
+from awdlib.figures.style import BLUE, GREEN, INK, ORANGE, describe
 
 
 class Square(NamedTuple):
@@ -169,14 +169,14 @@ def _notes(square: Square) -> list[dict[str, Any]]:
 def _labels(square: Square, summed: float) -> list[dict[str, Any]]:
     """Names at the points; those of the single parts on the two sides of their pair."""
     at = {"xref": "x", "yref": "y", "showarrow": False}
-    lower = min(summed, square.both) == summed
+    above = "bottom" if square.both < square.second else "top"  # away from the line that goes on from there
     return [
         at | {"x": 0.8, "y": square.first, "text": "first", "xanchor": "right", "yanchor": "top",
               "font": {"color": BLUE}},
-        at | {"x": 1.2, "y": square.second, "text": "second", "xanchor": "left", "yanchor": "bottom",
+        at | {"x": 1.2, "y": square.second, "text": "second", "xanchor": "left", "yanchor": above,
               "font": {"color": ORANGE}},
         at | {"x": 1.93, "y": summed, "text": "if gains<br>added up", "xanchor": "right",
-              "yanchor": "top" if lower else "bottom", "font": {"color": GREEN if square.overlap else MUTED}},
+              "yanchor": "top" if summed > 0.15 else "bottom", "font": {"color": GREEN}},
     ]  # fmt: skip
 
 

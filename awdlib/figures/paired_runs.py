@@ -210,10 +210,11 @@ def _words(found: Difference, seed: int, paper: float) -> list[dict[str, Any]]:
     low, high = found.interval
     lines = {
         f"test, this pair <b>{found.by_seed[seed]:+.3f}</b>; three: {found.mean:+.3f} ± {found.spread:.3f}": BLUE,
-        f"Student's interval of the mean: {low:+.3f} to {high:+.3f}": INK,
-        f"○ averages from here on   <b>- -</b> the paper, {paper:+.3f}": ORANGE,
+        f"interval of the mean: {low:+.3f} to {high:+.3f}": INK,
+        f"○ averages from here   <b>- -</b> paper {paper:+.3f}": ORANGE,
     }
-    at = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+    at = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False,
+          "xshift": -44}  # fmt: skip
     return [
         at | {"text": _signed(text), "yshift": 46 - 21 * row, "font": {"color": ink}}
         for row, (text, ink) in enumerate(lines.items())

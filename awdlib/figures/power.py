@@ -84,7 +84,7 @@ def power_figure(seeds: int, spread: float, scale: float) -> go.Figure:
             "line": {"color": MUTED, "width": 1, "dash": "dash"}}  # fmt: skip
     layout = {
         "height": 460, "margin": {"l": 150, "r": 14, "t": 16, "b": 46}, "shapes": [line], "bargap": 0.35,
-        "xaxis": {"range": [0, 1.16], "tickvals": [0, 0.4, 0.8], "ticktext": ["0", "40%", "80%"],
+        "xaxis": {"range": [0, 1.24], "tickvals": [0, 0.4, 0.8], "ticktext": ["0", "40%", "80%"],
                   "title": {"text": "chance to see it"}},
         "yaxis": {"ticks": "", "showgrid": False, "tickfont": {"color": INK, "size": 12}},
     }  # fmt: skip

@@ -38,13 +38,13 @@ from −0.10 nats in epoch 1 to +0.20 in epoch 3.'
     epochs, gap = range(1, len(full) + 1), np.array(other) - np.array(full)
     with use_style():
         figure, (top, low) = plt.subplots(
-            2, 1, figsize=(6.0, 4.8), sharex=True, gridspec_kw={"height_ratios": [3, 2]}
+            2, 1, figsize=(5.4, 4.8), sharex=True, gridspec_kw={"height_ratios": [3, 2]}
         )  # fmt: skip
         for values, ink, mark in ((full, BLUE, "o"), (other, ORANGE, "s")):
             top.plot(epochs, np.exp(values), color=ink, marker=mark, markersize=3.5)
         perplexity_axis(top)
         last = [(float(np.exp(full[-1])), "full", BLUE), (float(np.exp(other[-1])), name.replace(" ", "\n", 1), ORANGE)]
-        label_ends(top, len(full), last, apart=1.25)
+        label_ends(top, len(full), last, apart=1.7)
         if floor is not None:
             top.axhline(np.exp(floor), color=GREEN, linestyle="--")
             top.text(1, np.exp(floor), " floor", color=GREEN, va="bottom")
@@ -92,7 +92,7 @@ def gap_lines_figure(gaps: Sequence[Sequence[float]], name: str) -> Any:
     epochs = range(1, len(gaps[0]) + 1)
     middle = [sum(values) / len(gaps) for values in zip(*gaps, strict=True)]
     with use_style():
-        figure, axes = plt.subplots(figsize=(6.0, 3.2))
+        figure, axes = plt.subplots(figsize=(5.4, 3.4))
         for values in gaps:
             axes.plot(epochs, values, color=MUTED, linewidth=1.2)
         axes.plot(epochs, middle, color=INK, linewidth=2.6)
@@ -101,8 +101,9 @@ def gap_lines_figure(gaps: Sequence[Sequence[float]], name: str) -> Any:
         axes.axhline(0, color=INK, linewidth=1)
         where = {"xycoords": "axes fraction", "fontsize": 10}
         axes.annotate("above 0: the full model is ahead", (0.02, 0.95), color=ORANGE, va="top", **where)
-        axes.annotate(f"below: {name}", (0.02, 0.06), color=BLUE, **where)
+        axes.annotate(f"below 0: it is behind the one {name}", (0.02, 0.06), color=BLUE, **where)
         axes.set(xlabel="epoch", ylabel="difference, nats")
+        axes.margins(y=0.15)  # room for the words
         plt.close(figure)  # it is shown where it is returned to, and not once more by pyplot
     low, high = (f"{end:+.2f}".replace("-", "−") for end in (min(map(min, gaps)), max(map(max, gaps))))
     since = ", ".join(str(sign_since(values)) for values in gaps)
