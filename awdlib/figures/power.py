@@ -75,7 +75,8 @@ def power_figure(seeds: int, spread: float, scale: float) -> go.Figure:
     rows = [*LEFT_OUT][::-1]
     effects = [scale * paper_gap(row, "ptb") for row in rows]
     chances = [power(effect, spread, seeds) for effect in effects]
-    names = [f"{ROWS[row].label}<br>{effect:+.3f}".replace("-", "−") for row, effect in zip(rows, effects, strict=True)]
+    sizes = [f"{effect:+.3f}".replace("-", "−") for effect in effects]
+    names = [f"{ROWS[row].label}<br>{size}" for row, size in zip(rows, sizes, strict=True)]
     bars = {"type": "bar", "orientation": "h", "y": names, "x": chances, "hoverinfo": "skip",
             "marker": {"color": [BLUE if chance >= ENOUGH else MUTED for chance in chances]},
             "text": [f"{chance:.0%}" for chance in chances], "textposition": "outside", "cliponaxis": False,

@@ -45,6 +45,7 @@ from −0.10 nats in epoch 1 to +0.20 in epoch 3.'
         perplexity_axis(top)
         last = [(float(np.exp(full[-1])), "full", BLUE), (float(np.exp(other[-1])), name.replace(" ", "\n", 1), ORANGE)]
         label_ends(top, len(full), last, apart=1.7)
+        top.set_ylim(top=1.8 * float(np.exp(max(*full, *other))))  # the upper label may be pushed above its line
         if floor is not None:
             top.axhline(np.exp(floor), color=GREEN, linestyle="--")
             top.text(1, np.exp(floor), " floor", color=GREEN, va="bottom")
