@@ -115,33 +115,26 @@ def _gaps(arm: list[float], full: list[float]) -> tuple[dict[str, float], dict[s
     """Right answers under "", and known wrong ones under their hints."""
     logs = [[math.log(value) for value in values] for values in (arm, full)]
     gaps, points = [a - b for a, b in zip(*logs, strict=True)], [a - b for a, b in zip(arm, full, strict=True)]
-    root, mean = math.sqrt(len(arm)), statistics.fmean(gaps)
+    root, mean, spread = math.sqrt(len(arm)), statistics.fmean(gaps), statistics.stdev(gaps)
     apart = math.hypot(*map(statistics.stdev, logs))
+    ratio = statistics.fmean(arm) / statistics.fmean(full)
+    in_points = "that is in perplexity: take the logarithm of each run's first"
     means = {
-        "": mean,
-        "that is in perplexity: take the logarithm of each run's first": statistics.fmean(points),
-        "the full model is what is subtracted": -mean,
-        "first the difference of each pair, then the mean; the logarithm of a mean is another number": math.log(
-            statistics.fmean(arm) / statistics.fmean(full)
-        ),
+        "": mean, in_points: statistics.fmean(points), "the full model is what is subtracted": -mean,
+        "first the difference of each pair, then the mean; the logarithm of a mean is another number": math.log(ratio),
         "divide by the number of pairs": sum(gaps),
-    }
+    }  # fmt: skip
     errors = {
-        "": statistics.stdev(gaps) / root,
-        "that is the standard deviation of one pair: the mean of n varies less, by the root of n": statistics.stdev(
-            gaps
-        ),
-        "that treats the two columns as if their seeds were not shared: take the spread of the differences": apart
-        / root,
+        "": spread / root, in_points: statistics.stdev(points) / root,
+        "that is the standard deviation of one pair: the mean of n varies less, by the root of n": spread,
+        "that treats the two columns as if their seeds were not shared: take the spread of the differences":
+            apart / root,
         "that treats the columns as unpaired, and forgets the root of n": apart,
         "divide the squares by n - 1: the mean was estimated from the same pairs": statistics.pstdev(gaps) / root,
-        "divide by the root of n, not by n": statistics.stdev(gaps) / len(gaps),
-        "that is in perplexity: take the logarithm of each run's first": statistics.stdev(points) / root,
-        "that is the variance: take its square root": statistics.variance(gaps) / len(gaps),
-        "that is half of an interval: return the standard error itself": T_QUANTILES[len(gaps) - 1]
-        * statistics.stdev(gaps)
-        / root,
-    }
+        "divide by the root of n, not by n": spread / len(gaps),
+        "that is the variance: take its square root": spread**2 / len(gaps),
+        "that is half of an interval: return the standard error itself": T_QUANTILES[len(gaps) - 1] * spread / root,
+    }  # fmt: skip
     return means, errors
 
 
@@ -176,7 +169,7 @@ def check_seeds_needed(function: Needed) -> Report:
         "an effect of one spread": (0.01, 0.01), "an effect below 0": (-0.02, 0.008),
         "an effect that ten seeds cannot show": (0.001, 0.01),
     }  # fmt: skip
-    found = []
+    found: list[Promise] = []
     for text, (effect, spread) in cases.items():
         try:
             given = function(effect, spread, dict(T_QUANTILES))

@@ -42,8 +42,7 @@ on ptb and +0.055 on wikitext-2'
             for place, (corpus, one) in enumerate(ours.items()):
                 _draw(axes, one, height + apart * (place - (len(ours) - 1) / 2), corpus)
             for corpus, (mark, _) in PAPERS.items():
-                shape = {"markersize": 8, "markerfacecolor": "none", "color": INK, "linestyle": ""}
-                axes.plot(paper_gap(row, corpus), height, mark, **shape)
+                axes.plot(paper_gap(row, corpus), height, mark, markersize=8, markerfacecolor="none", color=INK)
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_yticks(range(len(found)), [ROWS[row].label for row in found])
         axes.set(ylim=(len(found) - 0.5, -0.6), xlabel="test loss minus the full model's, nats a word")

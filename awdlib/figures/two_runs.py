@@ -100,7 +100,7 @@ def gap_lines_figure(gaps: Sequence[Sequence[float]], name: str) -> Any:
         axes.fill_between(epochs, middle, 0, where=[value > 0 for value in middle], color=ORANGE, alpha=0.3)
         axes.fill_between(epochs, middle, 0, where=[value < 0 for value in middle], color=BLUE, alpha=0.3)
         axes.axhline(0, color=INK, linewidth=1)
-        where = {"xycoords": "axes fraction", "fontsize": 10}
+        where: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 10}
         axes.annotate("above 0: the full model is ahead", (0.02, 0.95), color=ORANGE, va="top", **where)
         axes.annotate(f"below 0: it is behind the one {name}", (0.02, 0.06), color=BLUE, **where)
         axes.set(xlabel="epoch", ylabel="difference, nats")
