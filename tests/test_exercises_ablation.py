@@ -195,7 +195,13 @@ def accumulating(run, full, changes, seeds):
     return table
 
 
+def with_another_model(run, full, changes, seeds):
+    run({**full, "width": 99}, seeds[0])
+    return proper(run, full, changes, seeds)
+
+
 @pytest.mark.parametrize(("wrong", "broken", "hint"), [
+    (with_another_model, [OWN], "a row had other settings"),
     (lambda *g: proper(*g, change=lambda full, own: full), [OWN, READ], "every run had the full model's settings"),
     (lambda *g: proper(*g, change=in_place), [OWN, READ], "were changed in place"),
     (accumulating, [OWN, READ], "a row had other settings"),

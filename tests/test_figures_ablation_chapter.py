@@ -295,6 +295,13 @@ def test_two_runs_show_both_curves_and_their_difference():
     assert {*names} == {"full", "without\nAR/TAR"} and max(names.values()) < top.get_ylim()[1]
 
 
+@pytest.mark.parametrize("last", [(4.1, 4.1), (4.0, 4.3), (4.4, 4.35)])
+def test_both_names_stay_inside_where_curves_end_at_their_highest(last):
+    top, _ = two_runs.two_runs_figure([4.0, last[0]], [3.9, last[1]], "without it").axes
+    heights = [label.xy[1] for label in top.texts if hasattr(label, "xy")]
+    assert len(heights) == 2 and max(heights) < top.get_ylim()[1] and max(heights) > 1.6 * min(heights)
+
+
 def test_a_sign_is_for_good_where_it_changes_no_more():
     assert two_runs.sign_since([-1, 1, -1, 1, 1]) == 4 and two_runs.sign_since([1, 1]) == 1
     assert two_runs.sign_since([1, -1]) == 2
