@@ -291,6 +291,7 @@ def test_two_runs_show_both_curves_and_their_difference():
     assert curves == [pytest.approx(full), pytest.approx(other)]
     assert [bar.get_height() for bar in low.patches] == pytest.approx([-0.2, 0.1, 0.4])
     assert len({bar.get_facecolor() for bar in low.patches}) == 2
+    assert top.get_ylim()[0] < math.exp(2.7), "the floor is in view"
     names = {label.get_text(): label.xy[1] for label in top.texts if hasattr(label, "xy")}
     assert {*names} == {"full", "without\nAR/TAR"} and max(names.values()) < top.get_ylim()[1]
 

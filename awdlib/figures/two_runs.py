@@ -45,11 +45,12 @@ from −0.10 nats in epoch 1 to +0.20 in epoch 3.'
         perplexity_axis(top)
         last = [(float(np.exp(full[-1])), "full", BLUE), (float(np.exp(other[-1])), name.replace(" ", "\n", 1), ORANGE)]
         label_ends(top, len(full), last, apart=1.7)
-        top.set_ylim(top=1.8 * float(np.exp(max(*full, *other))))  # the upper label may be pushed above its line
         if floor is not None:
             top.axhline(np.exp(floor), color=GREEN, linestyle="--")
             top.text(1, np.exp(floor), " floor", color=GREEN, va="bottom")
-        top.set(xlabel="", ylabel="perplexity, validation")
+        seen = [*full, *other, *([] if floor is None else [floor])]
+        ends = 0.85 * float(np.exp(min(seen))), 1.8 * float(np.exp(max(seen)))  # the upper name may be pushed up
+        top.set(xlabel="", ylabel="perplexity, validation", ylim=ends)
         low.bar(epochs, gap, width=0.7, color=[ORANGE if value > 0 else BLUE for value in gap])
         low.axhline(0, color=MUTED, linewidth=1)
         low.set(xlabel="epoch", ylabel=f"{name.split()[0]} − full, nats")
