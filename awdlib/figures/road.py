@@ -112,9 +112,9 @@ def road_figure(goal: str, seconds: float, stretch: float, lost: float) -> go.Fi
     done = np.minimum(epochs_done(hours, seconds, stretch, lost), both)
     top = {"x": 0.01, "xref": "paper", "xanchor": "left", "yanchor": "bottom", "showarrow": False}
     notes = [
-        top | {"y": epochs, "text": f"<b>{what}</b>: {ends[epochs]:,.1f} h, {_stretches(ends[epochs], stretch)}",
+        top | {"y": epochs, "text": f"<b>{what}</b>: {ends[epochs]:,.0f} h",
                "font": {"color": ink}}
-        for epochs, what, ink in ((train, "trained", BLUE), (both, "fine-tuned at the latest", GREEN))
+        for epochs, what, ink in ((train, "trained", BLUE), (both, "fine-tuned", GREEN))
     ]  # fmt: skip
     levels = [
         {"type": "scatter", "x": [0, ends[both]], "y": [epochs, epochs], "mode": "lines", "hoverinfo": "skip",

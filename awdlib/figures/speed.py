@@ -260,7 +260,7 @@ def growth_figure(what: str) -> go.Figure:
         "yaxis": {"domain": [0.56, 1], "title": {"text": "ms an update"}, "rangemode": "tozero"},
         "yaxis2": {"domain": [0, 0.44], "title": {"text": "MiB in all"}, "rangemode": "tozero", "anchor": "x2"},
         "annotations": [
-            _key("● measured", BLUE, 0.0), _key("— cost model", MUTED, 0.3),
+            _key("● measured", BLUE, 0.0), _key("— cost model", MUTED, 0.45),
         ],
     }  # fmt: skip
     first, last = line[0][1], line[-1][1]
@@ -314,7 +314,7 @@ def epoch_figure(latency: float, rate: float, batch: int) -> go.Figure:
                   "range": [np.log10(5), np.log10(320)]},
         "yaxis": {"type": "log", "title": {"text": "seconds an epoch"}, "range": [-0.3, 4.2],
                   "tickvals": [1, 10, 100, 1000, 10_000], "ticktext": ["1", "10", "100", "1,000", "10,000"]},
-        "annotations": [_key("— computing", BLUE, 0.0), _key("— waiting", ORANGE, 0.36), _key("··· both", INK, 0.68)],
+        "annotations": [_key("— computing", BLUE, -0.15), _key("— waiting", ORANGE, 0.38), _key("··· both", INK, 0.78)],
     }  # fmt: skip
     return describe(go.Figure(data=traces, layout=layout), (
         f"At {latency:g} µs a step, {rate:g} TFLOP/s and batch {batch}, an epoch of {round(steps / batch):,} dependent "
