@@ -14,12 +14,20 @@ import plotly.graph_objects as go
 from awdlib import _require as require
 from awdlib.ablation import ROWS
 from awdlib.bundled import bundled
+from awdlib.corpora import load_corpus
 from awdlib.figures.style import BLUE, INK, MUTED, ORANGE, PAPER, describe, fade
+from awdlib.published import PTB_100K
 from awdlib.results import Difference
 from awdlib.runs import RECORD
 
 #: Corpus -> the folder of its grid, below ``data``; `corpora` says which of them are there.
 GRIDS = {"ptb-100k": "runs/ptb-100k", "toy": "runs/ablation-toy"}
+#: Corpus -> what its text is, and what comes after ``python -m awdlib`` to make its grid.
+_MADE = {
+    "ptb-100k": ("the first tenth of Penn Treebank", "reproduce ptb-100k"),
+    "toy": ("sentences of a grammar", "ablate --preset toy --seeds 1,2,3 \\\n            --out runs/ablation-toy"),
+}
+REACH = {"ptb-100k": 0.2, "toy": 0.5}  #: corpus -> the largest difference that `gap_figure` has room for, in nats
 SEEDS = (1, 2, 3)  #: of every row
 #: Row -> what a control calls it; all rows of the table but the full model.
 LEFT_OUT = {row: ROWS[row].label.replace("– ", "without ") for row in ROWS if row != "full"}
@@ -62,6 +70,35 @@ def recorded(corpus: str, row: str, seed: int) -> dict[str, Any]:
     require.whole_number("seed", seed, SEEDS[0], SEEDS[-1])
     path = bundled(f"{GRIDS[corpus]}/{row}-{seed}/{RECORD}")
     return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def grid_facts(corpus: str) -> str:
+    """What was run on a corpus, in lines: its text, the full model, the budget, the seeds and the command.
+
+    Args:
+        corpus: one of `corpora`.
+
+    Raises:
+        ValueError: there is no such grid.
+
+    Example:
+        >>> from awdlib.figures.paired_runs import grid_facts
+        >>> print(grid_facts("ptb-100k").splitlines()[0])
+        corpus  ptb-100k: 100,009 words to train on, V = 4,963,
+    """
+    full = recorded(corpus, "full", SEEDS[0])
+    model, how, (text, command) = full["model"], full["training"], _MADE[corpus]
+    minutes = [round(recorded(corpus, row, seed)["minutes"]) for row in ROWS for seed in SEEDS]
+    words = PTB_100K.tokens["train"] if corpus == "ptb-100k" else len(load_corpus(corpus).train)
+    return "\n".join([
+        f"corpus  {corpus}: {words:,} words to train on, V = {model['vocab_size']:,},",
+        f"        {text}",
+        f"model   {model['num_layers']} layers, embedding {model['embedding_size']}, hidden {model['hidden_size']}:",
+        f"        {full['parameters']:,} parameters",
+        f"budget  {how['epochs']} epochs, batch {how['batch_size']}: {min(minutes)} to {max(minutes)} minutes a run",
+        f"seeds   {', '.join(map(str, SEEDS))}: {len(minutes)} runs on CPU cores",
+        f"command python -m awdlib {command}",
+    ])  # fmt: skip
 
 
 def gap(row: str, corpus: str, partner: int = 0) -> Difference:
@@ -180,12 +217,14 @@ def gap_figure(row: str, seed: int, partner: int, corpus: str = "ptb-100k") -> g
     rule = {"type": "scatter", "x": [0.5, longest + 0.8], "mode": "lines", "hoverinfo": "skip"}
     traces += [rule | {"y": [0, 0], "line": {"color": MUTED, "width": 1}},
                rule | {"y": [paper, paper], "line": {"color": ORANGE, "width": 1.5, "dash": "dash"}}]  # fmt: skip
+    reach = REACH[corpus]
+    ticks = [-reach, -reach / 2, 0.0, reach / 2, reach]
     layout = {
         "height": 390, "margin": {"l": 56, "r": 12, "t": 74, "b": 44},
         "xaxis": {"range": [0.5, longest + 0.8],
                   "title": {"text": "epoch of fine-tuning" if row == "fine-tuned" else "epoch"}},
-        "yaxis": {"range": [-0.2, 0.2], "tickvals": [-0.2, -0.1, 0, 0.1, 0.2], "title": {"text": "nats, validation"},
-                  "ticktext": ["−0.2", "−0.1", "0", "+0.1", "+0.2"]},
+        "yaxis": {"range": [-reach, reach], "tickvals": ticks, "title": {"text": "nats, validation"},
+                  "ticktext": [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks]},
         "annotations": _words(found, seed, paper),
     }  # fmt: skip
     return describe(go.Figure({"data": traces, "layout": layout}), _sentence(row, corpus, seed, partner, found))
