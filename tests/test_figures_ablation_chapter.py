@@ -144,7 +144,43 @@ def test_these_grids_are_there_and_each_is_whole():
         assert ModelConfig(**record["model"] | {"vocab_size": base.model.vocab_size}) == preset.model, vocabulary
     cells, notebook = page()
     shown = "".join("".join(output.get("text", "")) for cell in notebook["cells"] for output in cell.get("outputs", []))
-    assert f"grids: {', '.join(corpora())}\n" in shown, "run make refresh: the chapter was stored with other corpora"
+    for corpus in corpora():
+        assert paired_runs.grid_facts(corpus) in shown, "run make refresh: the chapter was stored with other corpora"
+    (choices,) = [cell for cell in cells if "gap_figure,\n" in cell and "explorable(" in cell]
+    assert "corpus=choice(corpora()" in choices, "the reader chooses the corpus"
+
+
+@pytest.mark.parametrize("corpus", corpora())
+def test_the_facts_of_a_grid_are_those_of_its_records_and_its_text(corpus):
+    preset = PRESETS[PRESET_OF[corpus]]
+    record = paired_runs.recorded(corpus, "full", 2)
+    vocabulary = record["model"]["vocab_size"]
+    with torch.device("meta"):
+        model = LanguageModel(ModelConfig(**record["model"]))
+    said = paired_runs.grid_facts(corpus)
+    words = {"ptb-100k": 100_009, "toy": len((ROOT / "data" / "toy" / "train.txt").read_text().split("\n")) - 1}
+    if corpus == "toy":
+        words["toy"] += len((ROOT / "data" / "toy" / "train.txt").read_text().split())
+    assert f"{corpus}: {words[corpus]:,} words to train on, V = {vocabulary:,}," in said
+    assert f"{sum(weight.numel() for weight in model.parameters()):,} parameters" in said
+    assert f"embedding {preset.model.embedding_size}, hidden {preset.model.hidden_size}:" in said
+    assert f"{preset.training.epochs} epochs, batch {preset.training.batch_size}:" in said
+    assert "seeds   1, 2, 3: 27 runs" in said
+    command = said.partition("command python -m awdlib ")[2].replace("\\\n", " ")
+    build_parser().parse_args(shlex.split(command))
+    with pytest.raises(ValueError, match="no grid of 'ptb'"):
+        paired_runs.grid_facts("ptb")
+
+
+@pytest.mark.parametrize("corpus", corpora())
+def test_the_last_third_of_every_curve_is_in_view(corpus):
+    for row, seed in itertools.product(LEFT_OUT, SEEDS):
+        low, high = gap_figure(row, seed, 0, corpus).layout.yaxis.range
+        curve = gap_by_epoch(row, corpus, seed)
+        assert all(low < value < high for value in curve[-len(curve) // 3 :]), (row, seed)
+        assert sum(low < value < high for value in curve) > 0.8 * len(curve)
+    ticks = gap_figure("no-ar-tar", 1, 0, corpus).layout.yaxis
+    assert [float(text.replace("−", "-")) for text in ticks.ticktext] == list(ticks.tickvals)
 
 
 @pytest.mark.parametrize("corpus", corpora())
@@ -343,6 +379,35 @@ def test_what_carries_over_and_what_does_not_is_what_the_chapter_says():
     cells, _ = page()
     (summary,) = [cell.partition("## Summary")[2] for cell in cells if "## Summary" in cell]
     assert "NT-ASGD, embedding dropout, AR/TAR and fine-tuning carry over" in summary
+
+
+def test_one_full_model_is_what_pushes_all_eight_rows_of_the_toy_language_down():
+    """The stand-in is the same seed with an average as late as the others', and nothing else is changed."""
+    grid = {row: gap(row, "toy") for row in LEFT_OUT}
+    for row, found in grid.items():
+        assert found.mean < 0 < found.interval[1] and min(found.by_seed, key=found.by_seed.get) == 1
+        assert (found.interval[1] < paper_gap(row, "wikitext-2")) == (row == "no-weight-drop")
+    assert 0.05 < math.sqrt(statistics.fmean(found.spread**2 for found in grid.values())) < 0.065, "near 0.06"
+    later = json.loads(bundled(f"runs/ablation-toy/later-average-1/{RECORD}").read_text())
+    full = {seed: paired_runs.recorded("toy", "full", seed) for seed in SEEDS}
+    changed = {name: value for name, value in later["training"].items() if value != full[1]["training"][name]}
+    assert changed == {"patience": 39, "average_from": 35} and later["model"] == full[1]["model"]
+    assert later["status"] == "finished" and not later["environment"]["commit"].endswith("+")
+    began = {seed: record["averaging"]["begun_after_epoch"] for seed, record in full.items()}
+    assert began[1] < 20 < began[2] <= later["averaging"]["begun_after_epoch"] <= began[3]
+    tests = {seed: record["final_perplexity"]["test"] for seed, record in full.items()}
+    assert tests[2] < later["final_perplexity"]["test"] < tests[3] < tests[1] - 2
+    both = [epoch["valid_loss"] for epoch in later["epochs"]], [epoch["valid_loss"] for epoch in full[1]["epochs"]]
+    assert both[0][: began[1]] == both[1][: began[1]], "until the trigger they are one run"
+
+
+def test_embedding_dropout_and_the_small_embedding_cost_at_first_on_both_corpora():
+    for corpus, seed in itertools.product(("ptb-100k", "toy"), SEEDS):
+        for row in ("no-embedding-dropout", "full-sized-embedding"):
+            assert statistics.fmean(gap_by_epoch(row, corpus, seed)[1:11]) < 0
+    assert max(statistics.fmean(gap_by_epoch("no-ar-tar", "toy", seed)[1:11]) for seed in SEEDS) > 0
+    weights = [PRESETS[name].training for name in ("toy", "ptb-100k")]
+    assert weights[0].ar_weight < weights[1].ar_weight and weights[0].tar_weight < weights[1].tar_weight
 
 
 def test_most_runs_were_at_their_best_at_the_end_and_each_row_has_one_seed_a_run():

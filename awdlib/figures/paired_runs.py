@@ -95,8 +95,8 @@ def grid_facts(corpus: str) -> str:
         f"        {text}",
         f"model   {model['num_layers']} layers, embedding {model['embedding_size']}, hidden {model['hidden_size']}:",
         f"        {full['parameters']:,} parameters",
-        f"budget  {how['epochs']} epochs, batch {how['batch_size']}: {min(minutes)} to {max(minutes)} minutes a run",
-        f"seeds   {', '.join(map(str, SEEDS))}: {len(minutes)} runs on CPU cores",
+        f"budget  {how['epochs']} epochs, batch {how['batch_size']}: at most {max(minutes)} minutes a run",
+        f"seeds   {', '.join(map(str, SEEDS))}: {len(minutes)} runs, each on one CPU core",
         f"command python -m awdlib {command}",
     ])  # fmt: skip
 
