@@ -159,7 +159,7 @@ def gap_by_epoch(row: str, corpus: str, seed: int, partner: int = 0) -> list[flo
         row: one of `LEFT_OUT`.
         corpus: one of `corpora`.
         seed: one of `SEEDS`.
-        partner: as in `gap`.
+        partner: as in ``gap``.
 
     Example:
         Until the learning rate falls for the first time, the row without NT-ASGD *is* the full model:

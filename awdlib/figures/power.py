@@ -57,13 +57,13 @@ def power_figure(seeds: int, spread: float, scale: float) -> go.Figure:
     Args:
         seeds: how many pairs.
         spread: standard deviation of a difference from seed to seed, in nats.
-        scale: the part of the paper's difference on Penn Treebank that is supposed to be true; one of `SCALES`.
+        scale: the part of the paper's difference on Penn Treebank that is supposed to be true; one of ``SCALES``.
 
     Returns:
         a plotly figure of bars.
 
     Raises:
-        ValueError: as `power` says, or there is no such scale.
+        ValueError: as ``power`` says, or there is no such scale.
 
     Example:
         >>> from awdlib.figures.power import power_figure
