@@ -38,7 +38,7 @@ TITLES = {chapter.name: chapter.title for chapter in CHAPTERS}
 LEVELS = {"recall", "apply", "derive", "analyse", "design"}
 
 sys.path.append(str(BOOK / "_tools"))
-import teaching  # noqa: E402
+import teaching  # noqa: E402, I001
 
 
 # What the pages may compute with
@@ -79,6 +79,26 @@ def next_printed(losses, patience):
     )
 
 
+def early_stop(losses, patience):
+    """The epoch whose weights early stopping keeps, and the last one that it trains."""
+    best = 1
+    for epoch in range(1, len(losses) + 1):
+        best = epoch if losses[epoch - 1] < losses[best - 1] else best
+        if epoch - best == patience:
+            break
+    return best, epoch
+
+
+def stairs(name):
+    """The runs of a stair of the chapter that assembles the model, by seed."""
+    return sorted((one for one in run("awd-lstm")["runs"] if one["stair"] == name), key=lambda one: one["seed"])
+
+
+def averaging(one):
+    """The epoch from which a run averages."""
+    return one["averaging_from"]
+
+
 def minutes_of(*arms):
     """How long the recorded runs of these arms of the ablation took, one number each."""
     folder = ROOT / "data" / "runs" / "ptb-100k"
@@ -86,16 +106,11 @@ def minutes_of(*arms):
     return [json.loads(path.read_text(encoding="utf-8"))["minutes"] for path in records]
 
 
+OURS = (run, parameters, shown, fires, next_printed, early_stop, perplexities_of, stairs, averaging, minutes_of)
+OURS += (mean, stdev, WindowLengths)
+PLAIN = (abs, all, any, enumerate, float, int, len, list, max, min, next, range, round, sorted, sum, zip)
 NAMES = {name: getattr(math, name) for name in ("exp", "log", "log2", "sqrt", "comb", "cos", "pi", "erf")}
-NAMES |= {
-    one.__name__: one
-    for one in (run, parameters, shown, fires, next_printed, perplexities_of, mean, stdev, sum, min, max, abs, round)
-}
-NAMES |= {
-    one.__name__: one
-    for one in (len, range, all, any, zip, sorted, int, float, dict, list, enumerate, minutes_of, next)
-}
-NAMES |= {"PRESETS": PRESETS, "PTB": PTB, "WIKITEXT2": WIKITEXT2, "WindowLengths": WindowLengths, "torch": torch}
+NAMES |= {one.__name__: one for one in OURS + PLAIN} | {"PRESETS": PRESETS, "PTB": PTB, "WIKITEXT2": WIKITEXT2}
 
 
 @cache
@@ -265,7 +280,7 @@ QUESTION = re.compile(
     r"^### (?P<number>\d+)\. (?P<title>[^\n]+)\n\n"
     r"\*(?P<chapters>[^\n]+?) · (?P<level>\w+) · (?P<points>\d+) points, (?P<minutes>\d+) minutes\*\n\n"
     r"(?P<asked>.+?)\n\n<details><summary>Model answer and rubric</summary>\n\n"
-    r"(?P<answer>.+?)\n\n\| points \| for \|\n\| --- \| --- \|\n(?P<rubric>(?:\| .+\n)+)\n</details>\n",
+    r"(?P<answer>.+?)\n\n\| points \| for \|\n\| --- \| --- \|\n(?P<rubric>(?:\| [^\n]+\n)+)\n</details>\n",
     re.M | re.S,
 )
 QUESTIONS = [found.groupdict() for found in QUESTION.finditer(PAGES.get("questions", ""))]
@@ -293,6 +308,19 @@ def test_a_question_has_its_tags_and_a_rubric_that_adds_up(question):
     points = [int(number) for number in re.findall(r"^\| (\d+) \| .+ \|$", question["rubric"], re.M)]
     assert len(points) == question["rubric"].count("\n") and sum(points) == int(question["points"])
     assert len(question["answer"]) > 60 and 1 <= int(question["minutes"]) <= 60
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one["number"])
+def test_no_number_of_a_model_answer_is_left_unchecked(question):
+    """Numbers with a point or a comma, or of three digits and more; what the question gives needs no check."""
+
+    def numbers(text):
+        return {found.replace(",", "") for found in re.findall(r"(?<![\w.,])\d+(?:,\d{3})*(?:\.\d+)?", visible(text))}
+
+    checked = re.findall(r"<!-- answer: -?([\d.,]+)(?:e-\d+)? =", question["answer"])
+    known = {number.replace(",", "") for number in checked} | numbers(question["asked"])
+    left = {number for number in numbers(question["answer"]) - known if "." in number or len(number) > 2}
+    assert not left
 
 
 def test_the_bank_reaches_every_chapter_and_every_level():
