@@ -25,6 +25,7 @@ from awdlib.chapters import CHAPTERS
 from awdlib.cli import build_parser
 from awdlib.explore import figure as explore_figure
 from awdlib.explore.page import specification
+from awdlib.goals import GOALS
 from awdlib.model import LanguageModel
 from awdlib.ntasgd import is_triggered
 from awdlib.presets import PRESETS
@@ -99,6 +100,16 @@ def averaging(one):
     return one["averaging_from"]
 
 
+def strength_gaps():
+    """For each probability of the experiment on dropout's strength: ordinary minus locked, by seed."""
+    found = {(one["kind"], one["p"], one["seed"]): one["test"] for one in run("dropout-strength")["runs"]}
+    seeds = sorted({seed for _, _, seed in found})
+    return [
+        [found["ordinary", p, seed] - found["locked", p, seed] for seed in seeds]
+        for p in sorted({p for _, p, _ in found})
+    ]
+
+
 def minutes_of(*arms):
     """How long the recorded runs of these arms of the ablation took, one number each."""
     folder = ROOT / "data" / "runs" / "ptb-100k"
@@ -106,11 +117,28 @@ def minutes_of(*arms):
     return [json.loads(path.read_text(encoding="utf-8"))["minutes"] for path in records]
 
 
-OURS = (run, parameters, shown, fires, next_printed, early_stop, perplexities_of, stairs, averaging, minutes_of)
+OURS = (
+    run,
+    parameters,
+    shown,
+    fires,
+    next_printed,
+    early_stop,
+    perplexities_of,
+    stairs,
+    averaging,
+    minutes_of,
+    strength_gaps,
+)
 OURS += (mean, stdev, WindowLengths)
 PLAIN = (abs, all, any, enumerate, float, int, len, list, max, min, next, range, round, sorted, sum, zip)
 NAMES = {name: getattr(math, name) for name in ("exp", "log", "log2", "sqrt", "comb", "cos", "pi", "erf")}
-NAMES |= {one.__name__: one for one in OURS + PLAIN} | {"PRESETS": PRESETS, "PTB": PTB, "WIKITEXT2": WIKITEXT2}
+NAMES |= {one.__name__: one for one in OURS + PLAIN} | {
+    "PRESETS": PRESETS,
+    "PTB": PTB,
+    "WIKITEXT2": WIKITEXT2,
+    "GOALS": GOALS,
+}
 
 
 @cache
