@@ -69,7 +69,9 @@ def test_every_slide_can_be_read_and_nothing_runs_over_its_edge(deck, name):
     assert any(one["title"] != other["title"] for one, other in pairwise(slides))
 
 
-@pytest.mark.parametrize("name", [name for name in DECKS if 'class="explorable"' in (SITE / "slides" / name).read_text()][:4])
+@pytest.mark.parametrize(
+    "name", [name for name in DECKS if 'class="explorable"' in (SITE / "slides" / name).read_text()][:4]
+)
 def test_a_figure_with_sliders_answers_on_its_slide_and_the_deck_stays(deck, name):
     page = deck(name)
     number = page.evaluate(

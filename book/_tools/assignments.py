@@ -20,8 +20,21 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from exercises import BOOK, Exercise, cells_of, exercises_of, free_names, own_imports, prelude
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from exercises import (
+    BOOK,
+    Exercise,
+    cells_of,
+    exercises_of,
+    free_names,
+    own_imports,
+    prelude,
+)
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_raw_cell,
+)
 
 from awdlib.chapters import CHAPTERS
 
