@@ -22,8 +22,8 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ALLOWED_AT_THE_ROOT = set(
-    "book awdlib data tests _config.yml _toc.yml requirements.txt README.md Makefile pyproject.toml LICENSE CITATION.cff "
-    "CHANGELOG.md CONTRIBUTING.md "
+    "book awdlib data tests _config.yml _toc.yml requirements.txt README.md Makefile pyproject.toml LICENSE "
+    "CITATION.cff CHANGELOG.md CONTRIBUTING.md "
     ".ci .github .gitignore .gitattributes".split()
 )
 

@@ -130,8 +130,9 @@ def test_what_does_not_fit_is_left_out_and_what_is_hidden_stays_hidden():
 
 def test_exercises_are_listed_and_labs_are_not_shown():
     made = deck.slides_of([
-        markdown("# T\n\n## Exercises\n\nEach check.\n\n### 1. One (recall)\n\nDo."), code("check()", printed("your turn")),
-        markdown("### 2. Two (apply)\n\n## Your lab\n\nTry."), code("lab()", printed("x")), markdown("## Summary\n\n- A."),
+        markdown("# T\n\n## Exercises\n\nEach check.\n\n### 1. One (recall)\n\nDo."),
+        code("check()", printed("your turn")), markdown("### 2. Two (apply)\n\n## Your lab\n\nTry."),
+        code("lab()", printed("x")), markdown("## Summary\n\n- A."),
     ])  # fmt: skip
     assert [(slide.title, slide.says) for slide in made] == [
         ("Exercises", ["1. One (recall)\n2. Two (apply)"]), ("Summary", ["- A."]),

@@ -22,15 +22,29 @@
     if (!width || !height || !stage.clientHeight) return;
     const kind = stage.closest("section").className.replace(/.*shows-(\w+).*/, "$1");
     const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height, LARGEST[kind]);
+    if (kind === "explorable" && widen(stage, shown, scale)) return; // the observer calls again, with the other width
     const left = (stage.clientWidth - width * scale) / 2;
     const top = kind === "image" || kind === "explorable" ? (stage.clientHeight - height * scale) / 2 : 0;
     shown.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, top)}px) scale(${scale})`;
     shown.dataset.scale = scale.toFixed(3);
   }
 
+  /* An explorable with many controls or much to say is higher than wide: a wider one leaves its column fewer lines. */
+  function widen(stage, shown, scale) {
+    if (shown.dataset.widened || !shown.querySelector("[data-ready]")) return false;
+    shown.dataset.widened = "1";
+    const widths = [740, 860, 980, 1100, 1220], now = shown.offsetWidth;
+    const scales = widths.map((width) => {
+      shown.style.width = `${width}px`;
+      return Math.min(stage.clientWidth / width, stage.clientHeight / shown.offsetHeight);
+    });
+    shown.style.width = `${widths[scales.indexOf(Math.max(...scales))]}px`;
+    return shown.offsetWidth !== now;
+  }
+
   const SMALLEST = 29; // of the letters where a slide has only words
   function shrink() {
-    const text = Reveal.getCurrentSlide().querySelector(".text"), slide = text && text.parentElement;
+    const text = Reveal.getCurrentSlide().querySelector(".slide > .text"), slide = text && text.parentElement;
     if (!slide || slide.querySelector(".stage")) return;
     let size = parseFloat(getComputedStyle(text).fontSize);
     while (size > SMALLEST && slide.scrollHeight > slide.clientHeight) text.style.fontSize = `${--size}px`;
