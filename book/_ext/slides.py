@@ -35,10 +35,9 @@ PARTS = (
     "plugin/notes",
     "plugin/math",
     "plugin/search",
+    "plugin/zoom",
 )
 TITLE = re.compile(r'<p class="explorable-title">(.*?)</p>\n')
-TALLER = re.compile(r'data-height="(?:4[1-9]|[5-9]\d|\d\d\d)\d"')
-HEIGHT = 400  #: of a plot, at most, in its own pixels
 HERE = Path(__file__).resolve().parent
 
 
@@ -150,10 +149,7 @@ def shown(thing: Shown) -> str:
         return f'<img src="data:image/png;base64,{thing.content}" alt="{html.escape(thing.alt)}">'
     if thing.kind == "source":
         return thing.content
-    return TALLER.sub(
-        f'data-height="{HEIGHT}"',
-        TITLE.sub("", BROUGHT_ALONG.sub("", thing.content)),
-    )
+    return TITLE.sub("", BROUGHT_ALONG.sub("", thing.content))
 
 
 def _markdown() -> MarkdownIt:

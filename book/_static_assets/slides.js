@@ -7,7 +7,7 @@
     width: 1280, height: 720, margin: 0.02, center: false, hash: true, slideNumber: "c/t", transition: "none",
     backgroundTransition: "none", navigationMode: "linear", pdfSeparateFragments: false, controlsTutorial: false,
     mathjax3: { mathjax: window.mathjaxSource, options: { enableMenu: false } },
-    plugins: [RevealNotes, RevealMath.MathJax3, RevealSearch],
+    plugins: [RevealNotes, RevealMath.MathJax3, RevealSearch, RevealZoom],
     keyboard: { 68: () => toggleTheme() },
   });
 
@@ -31,7 +31,7 @@
 
   /* An explorable with many controls or much to say is higher than wide: a wider one leaves its column fewer lines. */
   function widen(stage, shown, scale) {
-    if (shown.dataset.widened || !shown.querySelector("[data-ready]")) return false;
+    if (shown.dataset.widened || !shown.querySelector(".explorable-plot:not([hidden])")) return false;
     shown.dataset.widened = "1";
     const widths = [740, 860, 980, 1100, 1220], now = shown.offsetWidth;
     const scales = widths.map((width) => {
@@ -39,6 +39,7 @@
       return Math.min(stage.clientWidth / width, stage.clientHeight / shown.offsetHeight);
     });
     shown.style.width = `${widths[scales.indexOf(Math.max(...scales))]}px`;
+    window.dispatchEvent(new Event("resize")); // which plotly listens to
     return shown.offsetWidth !== now;
   }
 
@@ -57,5 +58,7 @@
   for (const stage of document.querySelectorAll(".stage")) {
     observer.observe(stage);
     observer.observe(stage.firstElementChild);
+    const figure = stage.querySelector(".explorable"); // says of itself when it is drawn
+    if (figure) new MutationObserver(() => fit(stage)).observe(figure, { attributes: true });
   }
 })();
