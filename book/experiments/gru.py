@@ -5,7 +5,7 @@
 Four parts. "pull": one small layer, trained for a few epochs under AR or TAR of several weights; what became of its
 gates, its state and its loss. "rates": a few epochs without dropout at several learning rates, with the sharpness (the
 Hessian's largest eigenvalue) and the gradient's norm after the last. "tune": the learning rate of each cell, at seed
-0, on the validation text. "whole": the comparison itself, at the rates that "tune" found best. One thread a run;
+0, on the validation text. "whole": the comparison itself, at the rates that "tune" found best. "bias": the LSTM once more, its forget gates' bias larger by one at the start. One thread a run;
 finished runs are kept and skipped when the script is started again. The training text is cut to its first 15,000 words
 so that a run takes half a minute of a quiet core, and so that there is much to regularize.
 """
@@ -102,7 +102,9 @@ def run(part: str, epochs: int, **cell) -> dict:
     """One run of a part, in a process of its own."""
     torch.set_num_threads(1)
     corpus = read()
-    work = {"pull": pull, "rates": rates, "tune": tune, "whole": whole}[part]
+    work = {
+        "pull": pull, "rates": rates, "tune": tune, "whole": whole, "bias": bias,
+    }[part]  # fmt: skip
     arguments = {} if part in ("pull", "rates") else {"epochs": epochs}
     return {"part": part, **cell, **rounded(work(corpus, **cell, **arguments))}
 
@@ -124,11 +126,28 @@ def tune(corpus: Corpus, cell: str, lr: float, seed: int, epochs: int) -> dict:
 def whole(
     corpus: Corpus, cell: str, width: int, without: str, seed: int, epochs: int
 ) -> dict:
-    """A model trained to the end: its best epoch's weights, and those of the same run that are not averaged."""
+    """An arm of the comparison."""
     training = start(
         model_config(len(corpus.vocabulary), cell, width, without),
         training_config(cell, epochs, seed, without=without),
     )
+    return to_the_end(training, corpus)
+
+
+def bias(corpus: Corpus, cell: str, seed: int, epochs: int) -> dict:
+    """The LSTM with all regularizers, its forget gates' bias larger by one at the start."""
+    training = start(
+        model_config(len(corpus.vocabulary), cell),
+        training_config(cell, epochs, seed),
+    )
+    with torch.no_grad():
+        for layer in training.model.layers:
+            layer.bias_ih[layer.hidden_size : 2 * layer.hidden_size] += 1
+    return to_the_end(training, corpus)
+
+
+def to_the_end(training: Training, corpus: Corpus) -> dict:
+    """Train; what the best epoch's weights are worth, and those that are not averaged."""
     model, best, raw, raw_best = training.model, {}, [], {}
     for _ in by_epoch(training, corpus, best):
         raw.append(math.exp(evaluate(model, corpus.valid, 20)))
@@ -266,7 +285,7 @@ def sharpness(training: Training, corpus: Corpus) -> dict[str, float]:
 
 
 def cells() -> list[dict]:
-    """What is run, in this order: the tuning, the comparison, the pull, what is left out, the rates."""
+    """What is run, in this order: the tuning, the comparison, the pull, what is left out, and the rates."""
     both = ("lstm", "gru")
     pulls = [
         {"part": "pull", "cell": cell, "ar": ar, "tar": tar, "seed": seed}
@@ -292,7 +311,17 @@ def cells() -> list[dict]:
         ]
         for chosen in (arms, left_out)
     )  # fmt: skip
-    return tuning + compared + pulls + without + sharp
+    biases = [{"part": "bias", "cell": "lstm", "seed": seed} for seed in SEEDS]
+    first = [one for one in without if one["seed"] == SEEDS[0]]
+    return (
+        tuning
+        + compared
+        + biases
+        + pulls
+        + first
+        + sharp
+        + without[len(first) :]
+    )
 
 
 def main() -> int:
