@@ -1,13 +1,15 @@
-"""LSTM and GRU on a quarter of the toy language: at equal width and at equal size, bare and regularized, each regularizer left out.
+"""LSTM and GRU on a quarter of the toy language: bare and regularized, each regularizer left out.
 
     python book/experiments/gru.py            writes data/runs/gru.json
 
-Four parts. "pull": one small layer, trained for a few epochs under AR or TAR of several weights; what became of its
-gates, its state and its loss. "rates": a few epochs without dropout at several learning rates, with the sharpness (the
-Hessian's largest eigenvalue) and the gradient's norm after the last. "tune": the learning rate of each cell, at seed
-0, on the validation text. "whole": the comparison itself, at the rates that "tune" found best. "bias": the LSTM once more, its forget gates' bias larger by one at the start. One thread a run;
-finished runs are kept and skipped when the script is started again. The training text is cut to its first 15,000 words
-so that a run takes half a minute of a quiet core, and so that there is much to regularize.
+Five parts. "tune": the learning rate of each cell, at seed 0, on the validation text. "whole": the comparison, at the
+rates that "tune" found best, at equal width and at equal size. "bias": the LSTM once more, its forget gates' bias
+larger by one at the start. "pull": one small layer, trained for a few epochs under AR or TAR of several weights; what
+became of its gates, its state and its loss. "rates": a few epochs without any regularizer at several learning rates,
+with the sharpness (the Hessian's largest eigenvalue) and the gradient's norm after the last.
+
+One thread a run; finished runs are kept and skipped when the script is started again. The training text is cut to its
+first 15,000 words so that a run takes half a minute of a quiet core, and so that there is much to regularize.
 """
 
 import math

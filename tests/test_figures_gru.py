@@ -1,0 +1,132 @@
+"""The pictures of LSTM and GRU: memories against closed forms, budgets and differences against the record."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+from awdlib.figures import gru_runs
+from awdlib.figures.cells import equal_width, parameters
+from awdlib.figures.gru_cell import BEFORE, STEPS, WRITTEN, cells_figure, memory_figure, remember
+from awdlib.figures.gru_runs import ARMS, AXES, budget_figure, differences, left_out_figure, price, recorded, times
+from awdlib.model import ModelConfig
+
+RECORD, SPEED = recorded("gru"), recorded("gru-speed")
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.95])
+@pytest.mark.parametrize("shown", [0.1, 1.0])
+@pytest.mark.parametrize("lasts", [1, 20])
+def test_memories_are_those_of_the_closed_forms(keep, shown, lasts):
+    """c is a geometric sum while the input lasts, then a power; the GRU's is 1 - z of it."""
+    found = remember(keep, shown, lasts)
+    step = np.arange(1, STEPS - BEFORE + 1)
+    summed = WRITTEN * (1 - keep ** np.minimum(step, lasts)) / (1 - keep) * keep ** np.maximum(step - lasts, 0)
+    np.testing.assert_allclose(found.cell[BEFORE:], summed, atol=1e-9)
+    np.testing.assert_allclose(found.gru[BEFORE:], (1 - keep) * summed, atol=1e-9)
+    np.testing.assert_allclose(found.lstm, shown * np.tanh(found.cell), atol=1e-9)
+    assert (found.cell[:BEFORE] == 0).all() and (found.gru[:BEFORE] == 0).all()
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ((1.0, 0.5, 1), "keep"), ((0.0, 0.5, 1), "keep"), ((0.9, 0.0, 1), "shown"), ((0.9, 1.1, 1), "shown"),
+    ((0.9, 0.5, 0), "lasts"), ((0.9, 0.5, 41), "lasts"), ((0.9, 0.5, 1.5), "lasts"), ((None, 0.5, 1), "keep"),
+])  # fmt: skip
+def test_wrong_gates_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        remember(*wrong)
+
+
+def test_the_memories_are_drawn_and_told():
+    figure, found = memory_figure(0.9, 0.3, 5), remember(0.9, 0.3, 5)
+    for line, values in zip(figure.data, (found.cell, found.lstm, found.gru), strict=True):
+        np.testing.assert_array_equal(line.y, values)
+    assert figure.data[2].yaxis == "y2" and {line.yaxis for line in figure.data[:2]} == {"y"}
+    told = figure.layout.meta["alt"]
+    assert f"half is left after {math.log(0.5) / math.log(0.9):.1f}" in told
+    for values in (found.cell, found.lstm, found.gru):
+        assert f"{values[BEFORE + 4]:.2f}" in told
+    assert figure.layout.shapes[0].x1 == 4.5
+    assert figure.layout.yaxis.range[1] > found.cell.max()
+
+
+def test_both_cells_are_drawn():
+    figure = cells_figure()
+    words = [[text.get_text() for text in ax.texts] for ax in figure.axes]
+    assert {"LSTM", "forget", "input", "output", "candidate"} <= {*words[0]}
+    assert {"GRU", "update", "reset", "candidate", "$1-z$"} <= {*words[1]} and "output" not in words[1]
+
+
+@pytest.mark.parametrize("config", [ModelConfig(), ModelConfig(hidden_size=90, embedding_size=31, num_layers=2)])
+@pytest.mark.parametrize("cell", ["gru", "rnn", "lstm"])
+def test_the_equal_width_is_the_nearest(config, cell):
+    from dataclasses import replace
+
+    width, aim = equal_width(config, cell), parameters(config)
+    far = [abs(parameters(replace(config, cell=cell, hidden_size=width + by)) - aim) for by in (-1, 0, 1)]
+    assert far[1] == min(far)
+
+
+def test_an_unknown_cell_is_refused():
+    with pytest.raises(ValueError, match="cell is 'gpt'; it must be one of lstm, gru, rnn"):
+        equal_width(ModelConfig(), "gpt")
+
+
+def arm(cell, width, without):
+    return [
+        one
+        for one in RECORD["runs"]
+        if one["part"] == "whole" and (one["cell"], one["width"], one["without"]) == (cell, width, without)
+    ]
+
+
+@pytest.mark.parametrize("axis", [*AXES])
+@pytest.mark.parametrize("without", ["", "everything"])
+def test_a_budget_stretches_the_curves_and_nothing_else(axis, without):
+    figure = budget_figure(without, axis)
+    runs = [("LSTM", one) for one in arm("lstm", 96, without)] + [
+        ("GRU, as wide", one) for one in arm("gru", 96, without)
+    ]
+    runs += [("GRU, as large", one) for one in arm("gru", 118, without)]
+    assert len(figure.data) == len(runs) + 1
+    for line, (name, run) in zip(figure.data, runs, strict=False):
+        assert line.name == f"{name}, seed {run['seed']}" and [*line.y] == run["valid"]
+        expected = 1.0 if axis == "epochs" or name == "LSTM" else price(SPEED, name, axis)
+        np.testing.assert_allclose(line.x, expected * np.arange(1, len(run["valid"]) + 1))
+        assert line.line.color == ARMS[name][1]
+    assert set(figure.data[-1].y) == {RECORD["floor"]["valid"]}
+    best = statistics.fmean(min(run["valid"]) for name, run in runs if name == "LSTM")
+    assert f"LSTM {best:.1f} after" in figure.layout.meta["alt"]
+
+
+def test_prices_are_ratios_to_the_lstm():
+    (small,) = (one["candidates"] for one in SPEED["sizes"] if one["size"] == "small")
+    assert price(SPEED, "GRU, as wide", "operations") == small["gru"]["operations"] / small["lstm"]["operations"] < 1
+    assert price(SPEED, "GRU, as wide", "time") == times(SPEED, "small")["gru"]
+    assert price(SPEED, "GRU, as wide", "torch") == pytest.approx(times(SPEED, "small")["gru-torch"])
+    assert price(SPEED, "GRU, as large", "torch") > price(SPEED, "GRU, as large", "time")
+
+
+def test_what_is_left_out_is_compared_at_equal_seed():
+    for name, cell in (("LSTM", "lstm"), ("GRU, as wide", "gru")):
+        full = {one["seed"]: one for one in arm(cell, 96, "")}
+        found = differences(RECORD, name)
+        for left, values in found.items():
+            if left == "averaging":
+                assert values == [one["raw_test"] - one["test"] for one in full.values()]
+            else:
+                assert values == [one["test"] - full[one["seed"]]["test"] for one in arm(cell, 96, left)]
+        assert "weight drop" in found and "everything" not in found
+
+
+def test_the_dots_are_the_differences():
+    figure = left_out_figure(RECORD)
+    dots = sorted(x for line in figure.axes[0].lines if line.get_marker() in "os" for x in line.get_xdata())
+    expected = [x for name in ("LSTM", "GRU, as wide") for values in differences(RECORD, name).values() for x in values]
+    assert dots == pytest.approx(sorted(expected))
+    assert "weight drop" in figure.get_label()
+
+
+def test_records_are_read_once():
+    assert gru_runs.recorded("gru") is RECORD
