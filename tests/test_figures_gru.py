@@ -130,3 +130,7 @@ def test_the_dots_are_the_differences():
 
 def test_records_are_read_once():
     assert gru_runs.recorded("gru") is RECORD
+
+
+def test_everything_that_was_left_out_can_be_chosen():
+    assert {*gru_runs.LEFT_OUT} == {"", "everything", *RECORD["without"]}

@@ -118,7 +118,7 @@ def remember(keep: float, shown: float, lasts: int) -> Memories:
 
         >>> from awdlib.figures.gru_cell import BEFORE, remember
         >>> found = remember(keep=0.9, shown=1.0, lasts=1)
-        >>> round(found.cell[BEFORE], 3), round(found.gru[BEFORE], 3)
+        >>> round(float(found.cell[BEFORE]), 3), round(float(found.gru[BEFORE]), 3)
         (0.9, 0.09)
     """
     require.number("keep", keep, "(0, 1)")
@@ -178,7 +178,8 @@ def memory_figure(keep: float, shown: float, lasts: int) -> go.Figure:
     names = [
         _name(f"LSTM: memory c, up to {found.cell[last]:.2f}", GREEN, 1.0),
         _name(f"output h, up to {found.lstm[last]:.2f} (dotted)", BLUE, 0.93),
-        _name(f"GRU: memory and output h, up to {found.gru[last]:.2f}", BLUE, 0.44),
+        _name(f"GRU: memory and output h, up to {found.gru[last]:.2f}", BLUE, 1.1)
+        | {"x": STEPS - BEFORE - 1, "xref": "x2", "yref": "y2"},
     ]
     layout = {
         "height": 430, "margin": {"l": 52, "r": 16, "t": 14, "b": 48}, "shapes": shade, "annotations": names,

@@ -24,6 +24,10 @@ AXES = {
     "torch": "time, with torch's GRU",
     "operations": "operations",
 }  #: what a budget may be counted in
+LEFT_OUT = {
+    "": "nothing", "everything": "everything", "weight drop": "weight drop", "locked dropout": "locked dropout",
+    "embedding dropout": "embedding dropout", "AR and TAR": "AR and TAR",
+}  #: what may be left out, as the record calls it and in words  # fmt: skip
 _CANDIDATES = {"LSTM": "lstm", "GRU, as wide": "gru", "GRU, as large": "gru-equal"}
 
 
@@ -158,7 +162,7 @@ def budget_figure(without: str, axis: str) -> go.Figure:
     layout = {
         "height": 400, "margin": {"l": 56, "r": 16, "t": 12, "b": 52}, "annotations": keys,
         "xaxis": {"range": [0, 1.03 * end], "title": {"text": unit}},
-        "yaxis": {"type": "log", "range": [_log(13), _log(520)], "tickvals": ticks,
+        "yaxis": {"type": "log", "range": [_log(13), _log(520)], "tickvals": ticks, "ticktext": [*map(str, ticks)],
                   "title": {"text": "validation perplexity"}},
     }  # fmt: skip
     left = f"without {without}" if without else "with all regularizers"
@@ -221,9 +225,9 @@ def left_out_figure(record: Record) -> Any:
                 if values:
                     mean = statistics.fmean(values)
                     ax.plot([mean, mean], [row + shift - 0.16, row + shift + 0.16], color=ink, linewidth=2.5)
-                if row == 0 and values:
-                    ax.annotate(arm.partition(",")[0], (max(values), row + shift), xytext=(9, 0), va="center",
-                                textcoords="offset points", color=ink, fontweight="bold")  # fmt: skip
+                if row == 0:
+                    ax.annotate(arm.partition(",")[0], (0.99, row + shift), va="center", ha="right", color=ink,
+                                xycoords=("axes fraction", "data"), fontweight="bold")  # fmt: skip
         ax.axvline(0, color=INK, linewidth=1)
         ax.set(yticks=range(len(names)), yticklabels=[f"– {name}" for name in names],
                xlabel="test perplexity, more than with all regularizers")  # fmt: skip
