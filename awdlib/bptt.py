@@ -45,7 +45,7 @@ def pays(x: Tensor, hidden_size: int) -> bool:
 def gru_pays(x: Tensor) -> bool:
     """Whether `gru_window` is faster than torch's GRU for this input, here: in training on a CPU, without autocast.
 
-    It was at every size that was tried, by a quarter at the paper's (``tests/benchmarks``, group "cells").
+    It was at every size that was tried, by a tenth to a quarter (``book/experiments/gru_speed.py``).
 
     Args:
         x: the input.
