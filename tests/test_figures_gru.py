@@ -9,7 +9,20 @@ import pytest
 from awdlib.figures import gru_runs
 from awdlib.figures.cells import equal_width, parameters
 from awdlib.figures.gru_cell import BEFORE, STEPS, WRITTEN, cells_figure, memory_figure, remember
-from awdlib.figures.gru_runs import ARMS, AXES, budget_figure, differences, left_out_figure, price, recorded, times
+from awdlib.figures.gru_runs import (
+    ARMS,
+    AXES,
+    budget,
+    budget_figure,
+    differences,
+    gap,
+    left_out_figure,
+    price,
+    recorded,
+    tested,
+    times,
+    within,
+)  # fmt: skip
 from awdlib.model import ModelConfig
 
 RECORD, SPEED = recorded("gru"), recorded("gru-speed")
@@ -81,51 +94,83 @@ def arm(cell, width, without):
     ]
 
 
+def compared(without):
+    """The arms' runs, as the figure is to draw them."""
+    arms = {"LSTM": ("lstm", 128), "GRU, as wide": ("gru", 128), "GRU, as large": ("gru", 158)}
+    return [(name, one) for name, (cell, width) in arms.items() for one in arm(cell, width, without)]
+
+
+@pytest.mark.parametrize("upto", [15, 40])
 @pytest.mark.parametrize("axis", [*AXES])
 @pytest.mark.parametrize("without", ["", "everything"])
-def test_a_budget_stretches_the_curves_and_nothing_else(axis, without):
-    figure = budget_figure(without, axis)
-    runs = [("LSTM", one) for one in arm("lstm", 96, without)] + [
-        ("GRU, as wide", one) for one in arm("gru", 96, without)
-    ]
-    runs += [("GRU, as large", one) for one in arm("gru", 118, without)]
-    assert len(figure.data) == len(runs) + 1
+def test_a_budget_stretches_the_curves_and_nothing_else(axis, without, upto):
+    figure, runs = budget_figure(without, axis, upto), compared(without)
+    assert len(figure.data) == len(runs) + 1 and len(runs) == (6 if without else 9)
     for line, (name, run) in zip(figure.data, runs, strict=False):
         assert line.name == f"{name}, seed {run['seed']}" and [*line.y] == run["valid"]
         expected = 1.0 if axis == "epochs" or name == "LSTM" else price(SPEED, name, axis)
         np.testing.assert_allclose(line.x, expected * np.arange(1, len(run["valid"]) + 1))
         assert line.line.color == ARMS[name][1]
     assert set(figure.data[-1].y) == {RECORD["floor"]["valid"]}
-    best = statistics.fmean(min(run["valid"]) for name, run in runs if name == "LSTM")
-    assert f"LSTM {best:.1f} after" in figure.layout.meta["alt"]
+
+
+@pytest.mark.parametrize("upto", [15, 40])
+@pytest.mark.parametrize("axis", [*AXES])
+def test_what_a_budget_buys_is_read_off_the_curves(axis, upto):
+    """Of every line the lowest point left of the dotted line; the words say the same."""
+    figure, best = budget_figure("", axis, upto), within(RECORD, SPEED, axis, upto)
+    end = figure.layout.shapes[0].x0
+    assert end == (min(upto, 40 * price(SPEED, "GRU, as wide", "operations")) if axis == "operations" else upto)
+    for name, by_seed in best.items():
+        lines = {line.name: line for line in figure.data}
+        for seed, value in by_seed.items():
+            line = lines[f"{name}, seed {seed}"]
+            assert value == min(y for x, y in zip(line.x, line.y, strict=True) if x <= end + 1e-6)
+        assert f"{name} {statistics.fmean(by_seed.values()):.1f}" in figure.layout.meta["alt"]
+        keys = [note.text for note in figure.layout.annotations]
+        assert f"<b>{name}: {statistics.fmean(by_seed.values()):.1f}</b>" in keys
+    assert f"within a budget of {end:.0f} " in figure.layout.meta["alt"]
+
+
+def test_a_budget_is_one_that_all_have_used_up():
+    share = price(SPEED, "GRU, as wide", "operations")
+    assert budget(RECORD, SPEED, "operations", 100) == 40 * share < 40 == budget(RECORD, SPEED, "time", 100)
+    assert budget(RECORD, SPEED, "operations", 10) == 10
+
+
+def test_gaps_are_taken_at_equal_seed():
+    found = gap("a", "b", {2: 5.0, 1: 3.0}, {1: 1.0, 2: 2.0})
+    assert found.by_seed == {1: 2.0, 2: 3.0} and (found.arm, found.against) == ("a", "b")
+    assert tested(RECORD, "GRU, as large") == {one["seed"]: one["test"] for one in arm("gru", 158, "")}
 
 
 def test_prices_are_ratios_to_the_lstm():
     (small,) = (one["candidates"] for one in SPEED["sizes"] if one["size"] == "small")
     assert price(SPEED, "GRU, as wide", "operations") == small["gru"]["operations"] / small["lstm"]["operations"] < 1
     assert price(SPEED, "GRU, as wide", "time") == times(SPEED, "small")["gru"]
-    assert price(SPEED, "GRU, as wide", "torch") == pytest.approx(times(SPEED, "small")["gru-torch"])
-    assert price(SPEED, "GRU, as large", "torch") > price(SPEED, "GRU, as large", "time")
+    assert price(SPEED, "GRU, as large", "time") == times(SPEED, "small")["gru-equal"]
 
 
 def test_what_is_left_out_is_compared_at_equal_seed():
     for name, cell in (("LSTM", "lstm"), ("GRU, as wide", "gru")):
-        full = {one["seed"]: one for one in arm(cell, 96, "")}
+        full = {one["seed"]: one for one in arm(cell, 128, "")}
         found = differences(RECORD, name)
-        for left, values in found.items():
-            if left == "averaging":
-                assert values == [one["raw_test"] - one["test"] for one in full.values()]
-            else:
-                assert values == [one["test"] - full[one["seed"]]["test"] for one in arm(cell, 96, left)]
-        assert "weight drop" in found and "everything" not in found
+        assert [*found] == [*RECORD["without"], "averaging"]
+        for left, one in found.items():
+            runs = full.values() if left == "averaging" else arm(cell, 128, left)
+            key = "raw_test" if left == "averaging" else "test"
+            assert one.by_seed == {run["seed"]: run[key] - full[run["seed"]]["test"] for run in runs}
+            assert len(one.by_seed) == 3
 
 
 def test_the_dots_are_the_differences():
     figure = left_out_figure(RECORD)
-    dots = sorted(x for line in figure.axes[0].lines if line.get_marker() in "os" for x in line.get_xdata())
-    expected = [x for name in ("LSTM", "GRU, as wide") for values in differences(RECORD, name).values() for x in values]
-    assert dots == pytest.approx(sorted(expected))
-    assert "weight drop" in figure.get_label()
+    for name, mark in (("LSTM", "o"), ("GRU, as wide", "s")):
+        lines = [line for line in figure.axes[0].lines if line.get_marker() == mark]
+        for row, (line, one) in enumerate(zip(lines, differences(RECORD, name).values(), strict=True)):
+            assert [*line.get_xdata()] == [*one.by_seed.values()]
+            assert all(abs(y - row) < 0.5 for y in line.get_ydata())
+            assert f"{name.partition(',')[0]} {one.mean:+.1f}" in figure.get_label()
 
 
 def test_records_are_read_once():

@@ -36,29 +36,26 @@ def test_the_records_settings_are_the_scripts():
         assert model == asdict(gru.model_config(size, cell, int(width)))
     for cell, training in RECORD["training"].items():
         assert training == asdict(gru.training_config(cell, RECORD["epochs"], seed=0))
-    assert RECORD["lr"] == gru.LR and RECORD["words"] == gru.WORDS and RECORD["seeds"] == [*gru.SEEDS]
+    assert RECORD["seeds"] == [*gru.SEEDS] and RECORD["lr"] == gru.LR and RECORD["epochs"] == gru.EPOCHS
     assert RECORD["without"] == {
         name: {"model": model, "training": training} for name, (model, training) in gru.WITHOUT.items()
     }
     assert not RECORD["environment"]["commit"].endswith("+") and not SPEED["environment"]["commit"].endswith("+")
 
 
-def test_its_runs_are_cells_of_the_script_in_their_order():
+def test_its_runs_are_the_script_s_cells():
     cells = gru.cells()
-    at = [next(n for n, cell in enumerate(cells) if cell.items() <= one.items()) for one in RECORD["runs"]]
-    assert at == sorted(set(at))
-    known = [{key: one[key] for key in cells[n]} for n, one in zip(at, RECORD["runs"], strict=True)]
-    needed = [cell for cell in cells if cell["part"] in ("tune", "bias", "pull")]
-    needed += [cell for cell in cells if cell["part"] == "whole" and cell["without"] in ("", "everything")]
-    assert all(cell in known for cell in needed)
+    assert len(RECORD["runs"]) == len(cells) == 90
+    for one, cell in zip(RECORD["runs"], cells, strict=True):
+        assert cell.items() <= one.items()
 
 
 def test_the_rates_are_those_that_were_best_at_seed_0():
     for cell, lr in RECORD["lr"].items():
         tried = {one["lr"]: min(one["valid"]) for one in part("tune") if one["cell"] == cell}
-        assert {*tried} == {*gru.RATES} and min(tried, key=tried.get) == lr
+        assert {*tried} == {*gru.RATES[cell]} and min(tried, key=tried.get) == lr
     assert {one["seed"] for one in part("tune")} == {0}
-    assert {one["seed"] for one in RECORD["runs"] if one["part"] != "tune"} <= {*gru.SEEDS}
+    assert {one["seed"] for one in RECORD["runs"] if one["part"] != "tune"} == {*gru.SEEDS}
 
 
 def test_parameters_are_counted():
@@ -70,16 +67,24 @@ def test_parameters_are_counted():
     assert abs(wide / lstm - 1) < 0.005
 
 
+def test_the_small_size_of_the_speed_is_that_of_the_runs():
+    (small,) = (one["candidates"] for one in SPEED["sizes"] if one["size"] == "small")
+    for name, cell, width in (("lstm", "lstm", 128), ("gru", "gru", 128), ("gru-equal", "gru", gru.EQUAL)):
+        runs = [one for one in part("whole") if (one["cell"], one["width"]) == (cell, width)]
+        assert {one["parameters"] for one in runs} == {small[name]["parameters"]}
+        assert small[name]["hidden_size"] == width
+    training = RECORD["training"]["lstm"]
+    assert gru_speed.SIZES["small"][1:3] == (training["batch_size"], training["bptt"])
+
+
 def test_every_perplexity_is_above_the_floor_and_every_run_whole():
     for one in part("whole") + part("bias"):
         assert one["test"] > RECORD["floor"]["test"] and min(one["valid"]) > RECORD["floor"]["valid"]
         assert len(one["valid"]) == len(one["raw_valid"]) == RECORD["epochs"]
-        if one["averaging_from"] is None:
-            assert one["raw_test"] == one["test"] and one["raw_valid"] == pytest.approx(one["valid"], rel=1e-4)
-        else:
-            first = one["averaging_from"] - 1
-            assert one["raw_valid"][:first] == pytest.approx(one["valid"][:first], rel=1e-4)
-            assert one["raw_valid"][first:] != one["valid"][first:]
+        assert one["averaging_from"] == gru.AVERAGE_FROM
+        first = gru.AVERAGE_FROM - 1
+        assert one["raw_valid"][:first] == pytest.approx(one["valid"][:first], rel=1e-4)
+        assert one["raw_valid"][first:] != one["valid"][first:]
 
 
 def test_the_speed_s_sizes_are_the_scripts_and_operations_follow():

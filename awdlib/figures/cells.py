@@ -1,4 +1,4 @@
-"""LSTM and GRU beside each other: their diagrams, their memory after a pulse, their sizes and what they cost."""
+"""Sizes of models whose layers are of different cells."""
 
 from dataclasses import replace
 

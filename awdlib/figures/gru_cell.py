@@ -57,7 +57,7 @@ def _draw_gru(ax: Any) -> None:
     ax.text(-0.2, HIGHWAY, "$h_{t-1}$", ha="right", va="center", fontsize=19, color=memory)
     ax.text(10.15, HIGHWAY, "$h_t$", ha="left", va="center", fontsize=19, color=memory)
     ax.text(6.9, HIGHWAY + 0.42, "$h_t = z\\,h_{t-1} + (1-z)\\,n$", ha="center", fontsize=15, color=memory)
-    top, mix = 3.05, 4.05  # the candidate's box, and where it meets 1 - z
+    top, mix = 2.95, 3.87  # the candidate's box, and where it meets 1 - z
     for symbol, x, y, name, ink in (("z", z, BOXES, "update", colour("forget")), ("r", r, BOXES, "reset",
                                     colour("input")), ("n", n, top, "candidate", colour("candidate"))):  # fmt: skip
         ax.add_patch(rounded((x - 0.75, y - 0.42), 1.5, 0.84, ink, ink, 1))
@@ -77,6 +77,8 @@ def _draw_gru(ax: Any) -> None:
     for x, y, sign in ((z, HIGHWAY, "×"), (n, BOXES, "×"), (n, mix, "×"), (n, HIGHWAY, "+")):
         knot(ax, x, y, sign)
     ax.text(n + 0.45, BOXES, "$r\\,(U h)$", ha="left", va="center", fontsize=15, color=colour("input"))
+    arrow(ax, [(n + 1.55, top), (n + 0.8, top)], MUTED, 1.6)
+    ax.text(n + 1.6, top, "$W x_t$", ha="left", va="center", fontsize=15, color=INK)
     line(ax, [(-0.1, BUS), (n, BUS)], MUTED, 1.6)
     arrow(ax, [(1.35, -0.25), (1.35, BUS)], MUTED, 1.6)
     ax.text(-0.2, BUS, "$h_{t-1}$", ha="right", va="center", fontsize=19, color=memory)

@@ -10,7 +10,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from awdlib.bundled import bundled
-from awdlib.figures.style import BLUE, GREEN, INK, ORANGE, PINK, describe, use_style
+from awdlib.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, describe, use_style
+from awdlib.results import Difference
 
 Record = Mapping[str, Any]
 ARMS = {
@@ -18,16 +19,12 @@ ARMS = {
     "GRU, as wide": ("gru", ORANGE),
     "GRU, as large": ("gru", PINK),
 }  #: cell and colour of those that are drawn; the last has as many parameters as the first
-AXES = {
-    "epochs": "epochs",
-    "time": "time",
-    "torch": "time, with torch's GRU",
-    "operations": "operations",
-}  #: what a budget may be counted in
+AXES = {"epochs": "epochs", "time": "time", "operations": "operations"}  #: what a budget may be counted in
 LEFT_OUT = {
     "": "nothing", "everything": "everything", "weight drop": "weight drop", "locked dropout": "locked dropout",
     "embedding dropout": "embedding dropout", "AR and TAR": "AR and TAR",
 }  #: what may be left out, as the record calls it and in words  # fmt: skip
+TICKS = (15, 20, 25, 30, 40, 60)  #: of the perplexities
 _CANDIDATES = {"LSTM": "lstm", "GRU, as wide": "gru", "GRU, as large": "gru-equal"}
 
 
@@ -91,7 +88,7 @@ def price(speed: Record, arm: str, axis: str) -> float:
     """What an epoch of an arm costs on an axis, an epoch of the LSTM being 1.
 
     Args:
-        speed: of ``data/runs/gru-speed.json``; the times are those of its small size.
+        speed: of ``data/runs/gru-speed.json``; its small size is that of the runs.
         arm: one of `ARMS`.
         axis: one of `AXES`.
 
@@ -106,69 +103,143 @@ def price(speed: Record, arm: str, axis: str) -> float:
     (small,) = (one["candidates"] for one in speed["sizes"] if one["size"] == "small")
     if axis == "operations":
         return float(small[which]["operations"] / small["lstm"]["operations"])
-    found = times(speed, "small")
-    if axis == "time":
-        return found[which]
-    return found["gru-torch"] * found[which] / found["gru"]
+    return times(speed, "small")[which]
 
 
-def budget_figure(without: str, axis: str) -> go.Figure:
-    """Validation perplexity of both cells against what the training cost: a line a seed.
+def budget(record: Record, speed: Record, axis: str, upto: float, without: str = "") -> float:
+    """A budget that every arm has used up, or a smaller one, an epoch of the LSTM being 1.
+
+    Args:
+        record: of ``data/runs/gru.json``.
+        speed: of ``data/runs/gru-speed.json``.
+        axis: one of `AXES`, which the budget is counted in.
+        upto: the budget that is asked for.
+        without: what was left out, as the record calls it; "" for nothing.
+
+    Example:
+        >>> from awdlib.figures.gru_runs import budget, recorded
+        >>> [budget(recorded("gru"), recorded("gru-speed"), "epochs", upto) for upto in (15, 100)]
+        [15.0, 40.0]
+    """
+    arms = [arm for arm in ARMS if arm_of(record, arm, without)]
+    return float(min(upto, record["epochs"] * min(price(speed, arm, axis) for arm in arms)))
+
+
+def within(record: Record, speed: Record, axis: str, upto: float, without: str = "") -> dict[str, dict[int, float]]:
+    """The best validation perplexity of each arm within a `budget`, by seed.
+
+    Args:
+        record: of ``data/runs/gru.json``.
+        speed: of ``data/runs/gru-speed.json``.
+        axis: one of `AXES`, which the budget is counted in.
+        upto: the budget, an epoch of the LSTM being 1.
+        without: what was left out, as the record calls it; "" for nothing.
+
+    Returns:
+        arm -> seed -> perplexity; arms of which there are runs.
+
+    Example:
+        >>> from awdlib.figures.gru_runs import recorded, within
+        >>> [*within(recorded("gru"), recorded("gru-speed"), "time", 20, "everything")]
+        ['LSTM', 'GRU, as wide']
+    """
+    most, best = budget(record, speed, axis, upto, without), {}
+    for arm in ARMS:
+        epochs = math.floor(most / price(speed, arm, axis) + 1e-9)
+        if runs := arm_of(record, arm, without):
+            best[arm] = {one["seed"]: min(one["valid"][:epochs]) for one in runs}
+    return best
+
+
+def gap(arm: str, against: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
+    """Perplexities of one arm minus those of another, at equal seed.
+
+    Args:
+        arm: what the first is called.
+        against: what the other is called.
+        ours: seed -> perplexity.
+        theirs: seed -> perplexity.
+
+    Example:
+        >>> from awdlib.figures.gru_runs import gap
+        >>> gap("GRU", "LSTM", {1: 23.0, 2: 23.5}, {1: 22.5, 2: 22.6}).by_seed
+        {1: 0.5, 2: 0.8999999999999986}
+    """
+    return Difference(arm, against, {seed: value - theirs[seed] for seed, value in ours.items()})
+
+
+def tested(record: Record, arm: str, without: str = "") -> dict[int, float]:
+    """Test perplexities of an arm, by seed.
+
+    Args:
+        record: of ``data/runs/gru.json``.
+        arm: one of `ARMS`.
+        without: what was left out, as the record calls it; "" for nothing.
+
+    Example:
+        >>> from awdlib.figures.gru_runs import recorded, tested
+        >>> [*tested(recorded("gru"), "LSTM")]
+        [1, 2, 3]
+    """
+    return {one["seed"]: one["test"] for one in arm_of(record, arm, without)}
+
+
+def budget_figure(without: str, axis: str, upto: float) -> go.Figure:
+    """Validation perplexity of both cells against what the training cost: a line a seed, and where a budget ends.
 
     Args:
         without: what was left out, as the record calls it; "" for nothing.
         axis: one of `AXES`.
+        upto: the budget, an epoch of the LSTM being 1; less where an arm has not used up so much.
 
     Returns:
         a plotly figure.
 
     Example:
         >>> from awdlib.figures.gru_runs import budget_figure
-        >>> budget_figure("", "epochs").layout.yaxis.type
+        >>> budget_figure("", "epochs", 40).layout.yaxis.type
         'log'
     """
     record, speed = recorded("gru"), recorded("gru-speed")
+    found = within(record, speed, axis, upto, without)
+    best = {arm: statistics.fmean(by_seed.values()) for arm, by_seed in found.items()}
+    most, floor = budget(record, speed, axis, upto, without), record["floor"]["valid"]
     data: list[dict[str, Any]] = []
-    notes, said, end = [], [], 0.0
-    for arm, (_, ink) in ARMS.items():
-        runs = arm_of(record, arm, without)
-        if not runs:
-            continue
+    for arm in best:
         step = price(speed, arm, axis)
-        x = [step * number for number in range(1, len(runs[0]["valid"]) + 1)]
-        end = max(end, x[-1])
-        for run in runs:
+        for run in arm_of(record, arm, without):
+            x = [step * number for number in range(1, len(run["valid"]) + 1)]
             data.append({
-                "type": "scatter", "x": x, "y": run["valid"], "mode": "lines", "line": {"color": ink, "width": 1.6},
-                "name": f"{arm}, seed {run['seed']}", "hovertemplate": "%{y:.1f}",
+                "type": "scatter", "x": x, "y": run["valid"], "mode": "lines", "line": {"color": ARMS[arm][1],
+                "width": 1.6}, "name": f"{arm}, seed {run['seed']}", "hovertemplate": "%{y:.1f}",
             })  # fmt: skip
-        last = statistics.fmean(min(run["valid"]) for run in runs)
-        notes.append((last, arm, ink))
-        said.append(f"{arm} {last:.1f} after {x[-1]:.0f}")
-    floor = record["floor"]["valid"]
+    end = max(line["x"][-1] for line in data)
     data.append({
         "type": "scatter", "x": [0, end], "y": [floor, floor], "mode": "lines", "name": "floor",
         "line": {"color": GREEN, "dash": "dash"}, "hoverinfo": "skip",
     })  # fmt: skip
-    ticks = [15, 20, 30, 50, 100, 200, 500]
     keys = [
-        {"text": f"<b>{arm}: {last:.1f}</b>", "x": 1, "xref": "paper", "xanchor": "right", "y": 1 - 0.075 * row,
-         "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"color": ink}}
-        for row, (last, arm, ink) in enumerate(sorted(notes, reverse=True))
+        {"text": f"<b>{arm}: {value:.1f}</b>", "x": 1, "xref": "paper", "xanchor": "right", "y": 1 - 0.075 * row,
+         "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"color": ARMS[arm][1]}}
+        for row, (arm, value) in enumerate(sorted(best.items(), key=lambda one: -one[1]))
     ]  # fmt: skip
     keys.append({"text": f"floor {floor:.1f}", "x": 0, "xref": "paper", "xanchor": "left", "y": _log(floor),
                  "yanchor": "bottom", "showarrow": False, "font": {"color": GREEN}})  # fmt: skip
-    unit = "epochs" if axis == "epochs" else f"{AXES[axis]}: epochs of the LSTM"
+    unit = "epochs" if axis == "epochs" else f"{AXES[axis]}, in epochs of the LSTM"
     layout = {
         "height": 400, "margin": {"l": 56, "r": 16, "t": 12, "b": 52}, "annotations": keys,
+        "shapes": [{"type": "line", "x0": most, "x1": most, "yref": "paper", "y0": 0, "y1": 0.72,
+                    "line": {"color": MUTED, "width": 1.5, "dash": "dot"}}],
         "xaxis": {"range": [0, 1.03 * end], "title": {"text": unit}},
-        "yaxis": {"type": "log", "range": [_log(13), _log(520)], "tickvals": ticks, "ticktext": [*map(str, ticks)],
+        "yaxis": {"type": "log", "range": [_log(14), _log(80)], "tickvals": [*TICKS], "ticktext": [*map(str, TICKS)],
                   "title": {"text": "validation perplexity"}},
     }  # fmt: skip
     left = f"without {without}" if without else "with all regularizers"
+    said = "; ".join(f"{arm} {value:.1f}" for arm, value in best.items())
     return describe(
         go.Figure(data=data, layout=layout),
-        f"Best validation perplexity {left}, mean of the seeds: {'; '.join(said)} in {unit}. Floor {floor:.1f}.",
+        f"Best validation perplexity {left}, within a budget of {most:.0f} {unit} (dotted line), mean of the seeds: "
+        f"{said}. Floor {floor:.1f}.",
     )
 
 
@@ -176,7 +247,7 @@ def _log(value: float) -> float:
     return math.log10(value)
 
 
-def differences(record: Record, arm: str) -> dict[str, list[float]]:
+def differences(record: Record, arm: str) -> dict[str, Difference]:
     """Test perplexity without a regularizer minus with all, at equal seed; "averaging" compares within a run.
 
     Args:
@@ -184,20 +255,16 @@ def differences(record: Record, arm: str) -> dict[str, list[float]]:
         arm: one of `ARMS`.
 
     Returns:
-        what was left out -> a difference a seed.
+        what was left out -> the difference; those of which there are runs.
 
     Example:
         >>> from awdlib.figures.gru_runs import differences, recorded
-        >>> len(differences(recorded("gru"), "LSTM")["averaging"])
-        3
+        >>> [*differences(recorded("gru"), "LSTM")["averaging"].by_seed]
+        [1, 2, 3]
     """
-    full = {one["seed"]: one for one in arm_of(record, arm)}
-    found = {
-        name: [one["test"] - full[one["seed"]]["test"] for one in arm_of(record, arm, name)]
-        for name in record["without"]
-    }
-    found["averaging"] = [one["raw_test"] - one["test"] for one in full.values()]
-    return {name: values for name, values in found.items() if values}
+    left = {name: tested(record, arm, name) for name in record["without"]}
+    left["averaging"] = {one["seed"]: one["raw_test"] for one in arm_of(record, arm)}
+    return {name: gap(f"– {name}", arm, ours, tested(record, arm)) for name, ours in left.items() if ours}
 
 
 def left_out_figure(record: Record) -> Any:
@@ -216,27 +283,26 @@ def left_out_figure(record: Record) -> Any:
     cells = {arm: differences(record, arm) for arm in ("LSTM", "GRU, as wide")}
     names = [*cells["LSTM"]]
     with use_style():
-        figure, ax = plt.subplots(figsize=(6.4, 0.75 * len(names) + 0.9))
-        for row, name in enumerate(names):
-            for shift, (arm, found) in zip((-0.17, 0.17), cells.items(), strict=True):
-                ink, mark = ARMS[arm][1], "o" if arm == "LSTM" else "s"
-                values = found.get(name, [])
+        figure, ax = plt.subplots(figsize=(6.4, 0.75 * len(names) + 1.1))
+        for column, (shift, mark, (arm, found)) in enumerate(zip((-0.17, 0.17), "os", cells.items(), strict=True)):
+            ink = ARMS[arm][1]
+            for row, name in enumerate(names):
+                values = [*found[name].by_seed.values()] if name in found else []
                 ax.plot(values, [row + shift] * len(values), mark, color=ink, alpha=0.75, markersize=7)
                 if values:
                     mean = statistics.fmean(values)
                     ax.plot([mean, mean], [row + shift - 0.16, row + shift + 0.16], color=ink, linewidth=2.5)
-                if row == 0:
-                    ax.annotate(arm.partition(",")[0], (0.99, row + shift), va="center", ha="right", color=ink,
-                                xycoords=("axes fraction", "data"), fontweight="bold")  # fmt: skip
+            ax.annotate(f"{'●■'[column]} {arm.partition(',')[0]}", (0.2 * column, 1.03), xycoords="axes fraction",
+                        va="bottom", color=ink, fontweight="bold")  # fmt: skip
         ax.axvline(0, color=INK, linewidth=1)
         ax.set(yticks=range(len(names)), yticklabels=[f"– {name}" for name in names],
                xlabel="test perplexity, more than with all regularizers")  # fmt: skip
-        ax.margins(x=0.12)
+        ax.margins(x=0.08)
         ax.invert_yaxis()
         ax.grid(axis="x")
         plt.close(figure)
     said = "; ".join(
-        f"{name}: " + ", ".join(f"{arm.partition(',')[0]} {statistics.fmean(found[name]):+.1f}"
+        f"{name}: " + ", ".join(f"{arm.partition(',')[0]} {found[name].mean:+.1f}"
                                 for arm, found in cells.items() if name in found)
         for name in names
     )  # fmt: skip
