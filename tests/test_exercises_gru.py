@@ -63,9 +63,10 @@ def test_wrong_numbers_get_a_hint(answer, hint):
     assert not report.kept and hint in repr(report) and len(report.broken()) == 1
 
 
-def test_an_answer_that_is_no_number_is_refused():
-    with pytest.raises((ValueError, TypeError)):
-        check_by_hand("0.3", -0.2, 30_000)
+@pytest.mark.parametrize("answer", ["0.3", None, [0.3], math.nan, True])
+def test_an_answer_that_is_no_number_is_refused(answer):
+    with pytest.raises(ValueError, match="^state is .*; it must be a "):
+        check_by_hand(answer, -0.2, 30_000)
 
 
 # Cho's step ----------------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def cho_with_cells(x, h, w_i, w_h, b_i, b_h):
 
 @pytest.mark.parametrize("right", [
     cho_with_cells, lambda *given: (cho_with_cells(*given),),
-    lambda *given: cho_with_cells(*(part.float() for part in given)),
+    lambda *given: cho_with_cells(*(part.float() for part in given)), lambda *given: cho_with_cells(*given).numpy(),
 ])  # fmt: skip
 def test_cho_s_step_may_be_written_otherwise(right):
     assert check_cho(right).kept
@@ -118,7 +119,8 @@ def test_a_step_that_fails_is_reported():
 # A window with weight drop -------------------------------------------------------------------------------------------
 
 
-def window(x, h, w_i, w_h, b_i, b_h, mask, *, flipped=False, one_bias=False, kept=(), blind=False, swapped=False):
+def window(x, h, w_i, w_h, b_i, b_h, mask, *, flipped=False, one_bias=False, kept=(), blind=False, swapped=False,
+           carried=True):  # fmt: skip
     size, outputs = h.shape[1], []
     mask = torch.ones_like(mask) if blind else mask.clone()
     for block in kept:
@@ -130,14 +132,17 @@ def window(x, h, w_i, w_h, b_i, b_h, mask, *, flipped=False, one_bias=False, kep
             z, r = r, z
         bias = b_h[2 * size :]
         n = torch.tanh(a[2] + bias + r * (b[2] - bias)) if one_bias else torch.tanh(a[2] + r * b[2])
-        h = z * n + (1 - z) * h if flipped else (1 - z) * n + z * h
-        outputs.append(h)
+        new = z * n + (1 - z) * h if flipped else (1 - z) * n + z * h
+        h = new if carried else h
+        outputs.append(new)
     return torch.stack(outputs)
 
 
 def test_a_window_may_be_written_otherwise():
     assert check_window(window).kept
     assert check_window(lambda *given: window(*given).float()).kept
+    assert check_window(lambda *given: [*window(*given)]).kept
+    assert check_window(lambda *given: (window(*given), given[1])).kept
 
 
 @pytest.mark.parametrize(("changes", "hint", "broken"), [
@@ -147,6 +152,7 @@ def test_a_window_may_be_written_otherwise():
     ({"kept": (0, 1)}, "dropping all of r and z changes nothing", 2),
     ({"blind": True}, "dropping all of r and z and n changes nothing", 2),
     ({"swapped": True}, "rows are r, z, n in turn", 3),
+    ({"carried": False}, "the first step is right, a later one is not", 1),
 ])  # fmt: skip
 def test_a_wrong_window_gets_its_hint(changes, hint, broken):
     report = check_window(lambda *given: window(*given, **changes))

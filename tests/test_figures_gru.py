@@ -179,3 +179,16 @@ def test_records_are_read_once():
 
 def test_everything_that_was_left_out_can_be_chosen():
     assert {*gru_runs.LEFT_OUT} == {"", "everything", *RECORD["without"]}
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    (lambda: budget_figure("x", "epochs", 40), "without is 'x'; it must be one of '', 'everything'"),
+    (lambda: budget_figure("", "hours", 40), "axis is 'hours'; it must be one of 'epochs'"),
+    (lambda: budget_figure("", "epochs", 0), "upto is 0; it must lie in"),
+    (lambda: price(SPEED, "RNN", "time"), "arm is 'RNN'; it must be one of 'LSTM'"),
+    (lambda: tested(RECORD, "RNN"), "arm is 'RNN'"), (lambda: times(SPEED, "huge"), "size is 'huge'"),
+    (lambda: recorded("x"), "name is 'x'"), (lambda: gap("a", "b", {1: 1.0}, {2: 1.0}), "seeds are .1. and .2."),
+])  # fmt: skip
+def test_what_is_not_there_is_refused_in_one_line(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        wrong()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,8 +39,9 @@ def check_by_hand(state: float, change: float, entries: float) -> Report:
     """
     if any(answer is ... for answer in (state, change, entries)):
         return YOUR_TURN
-    for name, answer in (("state", state), ("change", change), ("entries", entries)):
-        require.number(name, float(answer))
+    state, change, entries = (
+        _plain(name, answer) for name, answer in (("state", state), ("change", change), ("entries", entries))
+    )
     h, z, n = BEFORE, UPDATE, CANDIDATE
     right = z * h + (1 - z) * n
     return Report((
@@ -66,6 +68,16 @@ def check_by_hand(state: float, change: float, entries: float) -> Report:
     ))  # fmt: skip
 
 
+def _plain(name: str, answer: Any) -> float:
+    """A number of any kind, a tensor of one entry too, as Python's."""
+    if isinstance(answer, str | bool):
+        raise ValueError(f"{name} is {require.shown(answer)}; it must be a number")
+    try:
+        return require.number(name, float(answer))
+    except TypeError as error:
+        raise ValueError(f"{name} is {require.shown(answer)}; it must be a number") from error
+
+
 def _number(text: str, given: Any, right: float, wrong: dict[float, str], hint: str) -> Promise:
     """Right to within a thousandth, or else the hint of the known wrong answer that is nearest."""
     known = (why for value, why in wrong.items() if math.isclose(given, value, rel_tol=2e-3, abs_tol=1e-4))
@@ -81,26 +93,30 @@ def _weights(seed: int, inputs: int = 4, hidden: int = 5) -> list[Tensor]:
 
 def _cho(
     x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, *,
-    after: bool = False, reversed_update: bool = False, bias_reset: bool = False, swapped: bool = False,
+    reset: str = "state", reversed_update: bool = False, swapped: bool = False,
 ) -> Tensor:  # fmt: skip
     """Cho et al. 2014, with the reset before the product, or with one of its usual mistakes."""
     w, u, b, c = (part.chunk(3) for part in (weight_ih, weight_hh, bias_ih, bias_hh))
     r, z = (torch.sigmoid(x @ w[k].T + b[k] + h @ u[k].T + c[k]) for k in ((1, 0) if swapped else (0, 1)))
-    if after:
-        candidate = torch.tanh(x @ w[2].T + b[2] + r * (h @ u[2].T + c[2]))
-    elif bias_reset:
-        candidate = torch.tanh(x @ w[2].T + b[2] + r * ((r * h) @ u[2].T + c[2]))
-    else:
-        candidate = torch.tanh(x @ w[2].T + b[2] + (r * h) @ u[2].T + c[2])
+    of_h = {
+        "state": (r * h) @ u[2].T + c[2], "product": r * (h @ u[2].T + c[2]), "both": r * ((r * h) @ u[2].T + c[2]),
+        "the bias too": (r * h) @ u[2].T + r * c[2], "nothing": h @ u[2].T + c[2], "by z": (z * h) @ u[2].T + c[2],
+        "no bias": (r * h) @ u[2].T,
+    }[reset]  # fmt: skip
+    candidate = torch.tanh(x @ w[2].T + b[2] + of_h)
     return (1 - z) * h + z * candidate if reversed_update else z * h + (1 - z) * candidate
 
 
 CHO_WRONG: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"after": True}, "that is torch's: there r multiplies the product; here it multiplies h, before the product"),
+    ({"reset": "product"}, "that is torch's: there r multiplies the product; here it multiplies h, before the product"),
     ({"reversed_update": True}, "the update gate is reversed: here z keeps, and 1 - z writes"),
-    ({"after": True, "reversed_update": True}, "two things: r multiplies h before the product, and z keeps"),
+    ({"reset": "product", "reversed_update": True}, "two things: r multiplies h before the product, and z keeps"),
     ({"swapped": True}, "the blocks of rows are r, z, n in turn"),
-    ({"bias_reset": True}, "r multiplies h once, before the product; bias and product are not reset again"),
+    ({"reset": "both"}, "r multiplies h once, before the product; bias and product are not reset again"),
+    ({"reset": "the bias too"}, "r multiplies h alone; bias_hh's part of n is not reset"),
+    ({"reset": "nothing"}, "nothing is reset: r multiplies h before the third product"),
+    ({"reset": "by z"}, "it is r that multiplies h there, not z"),
+    ({"reset": "no bias"}, "n has a second bias, the third block of bias_hh"),
 )  #: known wrong steps of exercise 2: what of `_cho` is changed, and the hint
 
 
@@ -151,7 +167,16 @@ def _state(given: Any) -> Tensor | None:
     """What a step returned, in double precision; a state in a tuple of one is taken out of it."""
     if isinstance(given, tuple | list) and len(given) == 1:
         given = given[0]
+    if isinstance(given, np.ndarray):
+        given = torch.from_numpy(given)
     return given.double() if isinstance(given, Tensor) else None
+
+
+def _outputs(given: Any) -> Tensor:
+    """What a window returned: a tensor, a list of its steps, or a pair like torch's own."""
+    if isinstance(given, tuple) and len(given) == 2:
+        given = given[0]
+    return torch.stack(given) if isinstance(given, list) else torch.as_tensor(given)
 
 
 def check_window(function: Step) -> Report:
@@ -189,15 +214,15 @@ def _look_at_window(function: Step) -> Iterator[Promise]:
     generator = torch.Generator().manual_seed(4)
     x, h = torch.randn(6, 3, 4, generator=generator).double(), torch.randn(3, 5, generator=generator).double()
     weights, ones = _weights(5), torch.ones(15, 5).double()
-    found = torch.as_tensor(function(x, h.clone(), *(part.clone() for part in weights), ones))
+    found = _outputs(function(x, h.clone(), *(part.clone() for part in weights), ones))
     fits = found.shape == (6, 3, 5)
     yield Promise("an output for each step", fits, f"the result has shape {tuple(found.shape)}; due is (6, 3, 5)")
     if not fits:
         return
 
-    def same(changed: list[Tensor], mask: Tensor) -> bool:
-        got = torch.as_tensor(function(x, h.clone(), *(part.clone() for part in changed), mask))
-        return bool(torch.allclose(got.double(), _by_torch(x, h, changed, mask), atol=1e-6))
+    def same(changed: list[Tensor], mask: Tensor, steps: int = 6) -> bool:
+        got = _outputs(function(x[:steps], h.clone(), *(part.clone() for part in changed), mask))
+        return bool(torch.allclose(got.double(), _by_torch(x[:steps], h, changed, mask), atol=1e-6))
 
     full = [part.clone() for part in weights]
     full[2][5:10] = 60.0  # z = 1
@@ -206,17 +231,19 @@ def _look_at_window(function: Step) -> Iterator[Promise]:
     )
     alone = [torch.zeros_like(part) for part in weights]
     alone[2][:5], alone[3][10:] = -1.0, 1.0  # r about a quarter, and a recurrent bias of n
-    yield Promise("the recurrent bias of n is reset with its product", same(alone, ones),
+    yield Promise("the recurrent bias of n is reset with its product", same(alone, ones, 1),
                   "n has two biases: bias_ih's part stands outside of r, bias_hh's within")  # fmt: skip
     silent = []
     for block in range(3):
         mask = ones.clone()
         mask[5 * block : 5 * block + 5] = 0
-        got = torch.as_tensor(function(x, h.clone(), *(part.clone() for part in weights), mask))
+        got = _outputs(function(x, h.clone(), *(part.clone() for part in weights), mask))
         if got.allclose(found, atol=1e-9):
             silent.append("rzn"[block])
     yield Promise("the mask drops entries of all three blocks", not silent,
                   f"dropping all of {' and '.join(silent)} changes nothing")  # fmt: skip
-    mask = 2.0 * (torch.rand(15, 5, generator=generator) > 0.5)
-    yield Promise("any weights and masks: torch's GRU", same(weights, mask.double()),
-                  "perhaps for a reason above; mend that first. torch's rows are r, z, n in turn")  # fmt: skip
+    mask = (2.0 * (torch.rand(15, 5, generator=generator) > 0.5)).double()
+    hint = "perhaps for a reason above; mend that first. torch's rows are r, z, n in turn"
+    if same(weights, mask, 1):
+        hint = "the first step is right, a later one is not: each begins with the h of the one before"
+    yield Promise("any weights and masks: torch's GRU", same(weights, mask), hint)

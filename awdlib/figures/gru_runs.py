@@ -3,12 +3,13 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
 
+from awdlib import _require as require
 from awdlib.bundled import bundled
 from awdlib.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, describe, use_style
 from awdlib.results import Difference
@@ -35,11 +36,15 @@ def recorded(name: str) -> dict[str, Any]:
     Args:
         name: "gru" or "gru-speed".
 
+    Raises:
+        ValueError: it is another.
+
     Example:
         >>> from awdlib.figures.gru_runs import recorded
         >>> [one["size"] for one in recorded("gru-speed")["sizes"]]
         ['small', 'middle', 'paper']
     """
+    _known("name", name, ("gru", "gru-speed"))
     return dict(json.loads(bundled(f"runs/{name}.json").read_text(encoding="utf-8")))
 
 
@@ -51,12 +56,16 @@ def arm_of(record: Record, arm: str, without: str = "") -> list[dict[str, Any]]:
         arm: one of `ARMS`.
         without: the regularizer that was left out, "everything", or "" for none.
 
+    Raises:
+        ValueError: there is no such arm, or nothing so called was left out.
+
     Example:
         >>> from awdlib.figures.gru_runs import arm_of, recorded
         >>> [one["seed"] for one in arm_of(recorded("gru"), "LSTM")]
         [1, 2, 3]
     """
-    cell = ARMS[arm][0]
+    cell = ARMS[_known("arm", arm, ARMS)][0]
+    _known("without", without, LEFT_OUT)
     whole = [one for one in record["runs"] if one["part"] == "whole" and one["cell"] == cell]
     wide = {one["width"] for one in whole}
     width = max(wide) if arm == "GRU, as large" else min(wide)
@@ -70,13 +79,17 @@ def times(speed: Record, size: str) -> dict[str, float]:
         speed: of ``data/runs/gru-speed.json``.
         size: "small", "middle" or "paper".
 
+    Raises:
+        ValueError: there is no such size.
+
     Example:
         >>> from awdlib.figures.gru_runs import times
         >>> two = {"lstm": {"seconds": [2.0, 4.0, 2.0]}, "gru": {"seconds": [1.0, 2.0, 3.0]}}
         >>> times({"sizes": [{"size": "small", "candidates": two}]}, "small")
         {'lstm': 1.0, 'gru': 0.5}
     """
-    (found,) = (one["candidates"] for one in speed["sizes"] if one["size"] == size)
+    sizes = {one["size"]: one["candidates"] for one in speed["sizes"]}
+    found = sizes[_known("size", size, sizes)]
     base = found["lstm"]["seconds"]
     return {
         name: statistics.median(own / other for own, other in zip(one["seconds"], base, strict=True))
@@ -92,12 +105,16 @@ def price(speed: Record, arm: str, axis: str) -> float:
         arm: one of `ARMS`.
         axis: one of `AXES`.
 
+    Raises:
+        ValueError: there is no such arm or axis.
+
     Example:
         >>> from awdlib.figures.gru_runs import price, recorded
         >>> price(recorded("gru-speed"), "GRU, as wide", "epochs")
         1.0
     """
-    which = _CANDIDATES[arm]
+    which = _CANDIDATES[_known("arm", arm, ARMS)]
+    _known("axis", axis, AXES)
     if axis == "epochs" or which == "lstm":
         return 1.0
     (small,) = (one["candidates"] for one in speed["sizes"] if one["size"] == "small")
@@ -113,14 +130,18 @@ def budget(record: Record, speed: Record, axis: str, upto: float, without: str =
         record: of ``data/runs/gru.json``.
         speed: of ``data/runs/gru-speed.json``.
         axis: one of `AXES`, which the budget is counted in.
-        upto: the budget that is asked for.
+        upto: the budget that is asked for, at least 2.
         without: what was left out, as the record calls it; "" for nothing.
+
+    Raises:
+        ValueError: an argument is none of these.
 
     Example:
         >>> from awdlib.figures.gru_runs import budget, recorded
         >>> [budget(recorded("gru"), recorded("gru-speed"), "epochs", upto) for upto in (15, 100)]
         [15.0, 40.0]
     """
+    require.number("upto", upto, "[2, inf)")
     arms = [arm for arm in ARMS if arm_of(record, arm, without)]
     return float(min(upto, record["epochs"] * min(price(speed, arm, axis) for arm in arms)))
 
@@ -132,11 +153,14 @@ def within(record: Record, speed: Record, axis: str, upto: float, without: str =
         record: of ``data/runs/gru.json``.
         speed: of ``data/runs/gru-speed.json``.
         axis: one of `AXES`, which the budget is counted in.
-        upto: the budget, an epoch of the LSTM being 1.
+        upto: the budget, an epoch of the LSTM being 1; at least 2.
         without: what was left out, as the record calls it; "" for nothing.
 
     Returns:
         arm -> seed -> perplexity; arms of which there are runs.
+
+    Raises:
+        ValueError: an argument is none of these.
 
     Example:
         >>> from awdlib.figures.gru_runs import recorded, within
@@ -160,11 +184,16 @@ def gap(arm: str, against: str, ours: Mapping[int, float], theirs: Mapping[int, 
         ours: seed -> perplexity.
         theirs: seed -> perplexity.
 
+    Raises:
+        ValueError: the seeds are not the same.
+
     Example:
         >>> from awdlib.figures.gru_runs import gap
         >>> gap("GRU", "LSTM", {1: 23.0, 2: 23.5}, {1: 22.5, 2: 22.6}).by_seed
         {1: 0.5, 2: 0.8999999999999986}
     """
+    if {*ours} != {*theirs}:
+        raise ValueError(f"seeds are {[*ours]} and {[*theirs]}; they must be the same")
     return Difference(arm, against, {seed: value - theirs[seed] for seed, value in ours.items()})
 
 
@@ -194,6 +223,9 @@ def budget_figure(without: str, axis: str, upto: float) -> go.Figure:
 
     Returns:
         a plotly figure.
+
+    Raises:
+        ValueError: an argument is none of these.
 
     Example:
         >>> from awdlib.figures.gru_runs import budget_figure
@@ -241,6 +273,13 @@ def budget_figure(without: str, axis: str, upto: float) -> go.Figure:
         f"Best validation perplexity {left}, within a budget of {most:.0f} {unit} (dotted line), mean of the seeds: "
         f"{said}. Floor {floor:.1f}.",
     )
+
+
+def _known(name: str, value: Any, among: Iterable[str]) -> str:
+    """Look whether a value is one of those that there are."""
+    if value not in [*among]:
+        raise ValueError(f"{name} is {require.shown(value)}; it must be one of {', '.join(map(repr, among))}")
+    return str(value)
 
 
 def _log(value: float) -> float:
