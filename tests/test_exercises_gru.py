@@ -98,6 +98,8 @@ def test_a_wrong_step_gets_its_hint(change, hint):
 def test_with_the_reset_gate_open_both_variants_agree():
     report = check_cho(lambda x, h, *weights: gru_step(x, (h,), *weights)[0])
     assert [promise.kept for promise in report.promises] == [True, True, True, False]
+    report = check_cho(lambda *given: gru._cho(*given, reset="no bias"))
+    assert [promise.kept for promise in report.promises] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [

@@ -17,9 +17,9 @@ from awdlib.figures.gru_runs import (
     differences,
     gap,
     left_out_figure,
+    perplexities,
     price,
     recorded,
-    tested,
     times,
     within,
 )  # fmt: skip
@@ -141,7 +141,7 @@ def test_a_budget_is_one_that_all_have_used_up():
 def test_gaps_are_taken_at_equal_seed():
     found = gap("a", "b", {2: 5.0, 1: 3.0}, {1: 1.0, 2: 2.0})
     assert found.by_seed == {1: 2.0, 2: 3.0} and (found.arm, found.against) == ("a", "b")
-    assert tested(RECORD, "GRU, as large") == {one["seed"]: one["test"] for one in arm("gru", 158, "")}
+    assert perplexities(RECORD, "GRU, as large") == {one["seed"]: one["test"] for one in arm("gru", 158, "")}
 
 
 def test_prices_are_ratios_to_the_lstm():
@@ -186,7 +186,7 @@ def test_everything_that_was_left_out_can_be_chosen():
     (lambda: budget_figure("", "hours", 40), "axis is 'hours'; it must be one of 'epochs'"),
     (lambda: budget_figure("", "epochs", 0), "upto is 0; it must lie in"),
     (lambda: price(SPEED, "RNN", "time"), "arm is 'RNN'; it must be one of 'LSTM'"),
-    (lambda: tested(RECORD, "RNN"), "arm is 'RNN'"), (lambda: times(SPEED, "huge"), "size is 'huge'"),
+    (lambda: perplexities(RECORD, "RNN"), "arm is 'RNN'"), (lambda: times(SPEED, "huge"), "size is 'huge'"),
     (lambda: recorded("x"), "name is 'x'"), (lambda: gap("a", "b", {1: 1.0}, {2: 1.0}), "seeds are .1. and .2."),
 ])  # fmt: skip
 def test_what_is_not_there_is_refused_in_one_line(wrong, said):

@@ -197,7 +197,7 @@ def gap(arm: str, against: str, ours: Mapping[int, float], theirs: Mapping[int, 
     return Difference(arm, against, {seed: value - theirs[seed] for seed, value in ours.items()})
 
 
-def tested(record: Record, arm: str, without: str = "") -> dict[int, float]:
+def perplexities(record: Record, arm: str, without: str = "") -> dict[int, float]:
     """Test perplexities of an arm, by seed.
 
     Args:
@@ -206,8 +206,8 @@ def tested(record: Record, arm: str, without: str = "") -> dict[int, float]:
         without: what was left out, as the record calls it; "" for nothing.
 
     Example:
-        >>> from awdlib.figures.gru_runs import recorded, tested
-        >>> [*tested(recorded("gru"), "LSTM")]
+        >>> from awdlib.figures.gru_runs import perplexities, recorded
+        >>> [*perplexities(recorded("gru"), "LSTM")]
         [1, 2, 3]
     """
     return {one["seed"]: one["test"] for one in arm_of(record, arm, without)}
@@ -301,9 +301,9 @@ def differences(record: Record, arm: str) -> dict[str, Difference]:
         >>> [*differences(recorded("gru"), "LSTM")["averaging"].by_seed]
         [1, 2, 3]
     """
-    left = {name: tested(record, arm, name) for name in record["without"]}
+    left = {name: perplexities(record, arm, name) for name in record["without"]}
     left["averaging"] = {one["seed"]: one["raw_test"] for one in arm_of(record, arm)}
-    return {name: gap(f"– {name}", arm, ours, tested(record, arm)) for name, ours in left.items() if ours}
+    return {name: gap(f"– {name}", arm, ours, perplexities(record, arm)) for name, ours in left.items() if ours}
 
 
 def left_out_figure(record: Record) -> Any:
