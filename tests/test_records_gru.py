@@ -1,6 +1,7 @@
 """The records of the chapter on the GRU: made by the committed scripts, with their settings, and consistent."""
 
 import json
+import statistics
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_every_perplexity_is_above_the_floor_and_every_run_whole():
         first = gru.AVERAGE_FROM - 1
         assert one["raw_valid"][:first] == pytest.approx(one["valid"][:first], rel=1e-4)
         assert one["raw_valid"][first:] != one["valid"][first:]
+
+
+def test_around_the_tenth_epoch_the_lstm_waits_where_the_gru_has_passed():
+    for one in part("whole"):
+        if one["without"] == "":
+            about = statistics.median(one["valid"][6:11])
+            assert 45 < about < 55 if one["cell"] == "lstm" else about < 40
+
+
+def test_a_gru_of_equal_width_is_smaller_by_what_the_chapter_says():
+    shares = [
+        one["candidates"]["gru"]["parameters"] / one["candidates"]["lstm"]["parameters"] for one in SPEED["sizes"]
+    ]
+    assert 1 - shares[0] == pytest.approx(1 / 6, abs=0.01) and 1 - shares[2] == pytest.approx(1 / 5, abs=0.01)
 
 
 def test_the_speed_s_sizes_are_the_scripts_and_operations_follow():
