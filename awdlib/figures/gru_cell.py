@@ -166,7 +166,7 @@ def memory_figure(keep: float, shown: float, lasts: int) -> go.Figure:
     """
     found = remember(keep, shown, lasts)
     at = np.arange(-BEFORE, STEPS - BEFORE)
-    top = 1.12 * max(1.0, found.cell.max())
+    top = 1.4 * max(1.0, found.cell.max())  # room for the names above the curves
     shade = [
         {"type": "rect", "x0": -0.5, "x1": lasts - 0.5, "xref": axis, "y0": 0, "y1": 1, "yref": f"{other} domain",
          "fillcolor": MUTED, "opacity": 0.13, "line": {"width": 0}, "layer": "below"}
