@@ -117,7 +117,7 @@ CHO_WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"reset": "nothing"}, "nothing is reset: r multiplies h before the third product"),
     ({"reset": "by z"}, "it is r that multiplies h there, not z"),
     ({"reset": "no bias"}, "n has a second bias, the third block of bias_hh"),
-)  #: known wrong steps of exercise 2: what of `_cho` is changed, and the hint
+)  #: known wrong steps of exercise 2: what of ``_cho`` is changed, and the hint
 
 
 def check_cho(function: Step) -> Report:
