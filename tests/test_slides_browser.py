@@ -9,7 +9,7 @@ from browsing import SITE, draw, settle
 pytestmark = pytest.mark.browser
 
 DECKS = sorted(path.name for path in SITE.glob("slides/*.html") if path.name != "index.html")
-SMALLEST = 13  # of the letters of a slide, of whose height 720 of these pixels make up the whole
+SMALLEST = 12  # of the letters of a slide, of whose height 720 of these pixels make up the whole
 
 # goes through all slides, and measures each as soon as it lies still
 WALK = """async () => {

@@ -21,6 +21,10 @@ LINES, COLUMNS = (
 )  #: of code and of what it prints, that a slide holds and the last row can read
 WORDS, SENTENCES = 75, 5  #: that a slide without a picture may have
 BESIDE = 34  #: words beside what is shown
+CHARACTERS = 450  #: of a table's rows
+BADGE = re.compile(
+    r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)"
+)  #: a link that is a picture
 FEW = 10  #: words that are not yet a statement: the sentence after them is wanted too
 SKIPPED = (
     "Your lab",
@@ -94,9 +98,10 @@ class _Maker:
         elif kind == "list":
             yield from self.points(block)
         elif kind in ("math", "table", "quote"):
-            yield from self.show(
-                Shown("math" if kind == "math" else "markdown", block)
-            )
+            for part in tables(block) if kind == "table" else [block]:
+                yield from self.show(
+                    Shown("math" if kind == "math" else "markdown", part)
+                )
 
     def heading(self, level: int, text: str) -> Iterator[Slide]:
         if self.section == "Exercises" and level == 3:
@@ -174,6 +179,7 @@ class _Maker:
 def blocks(text: str) -> Iterator[tuple[str, str]]:
     """(kind, Markdown) of the blocks of a cell: what is hidden until opened, and comments, are left out."""
     text = re.sub(r"<details>.*?</details>|<!--.*?-->", "", text, flags=re.S)
+    text = BADGE.sub("", text)
     lines = text.splitlines()
     parser = (
         MarkdownIt("commonmark")
@@ -192,6 +198,18 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
             yield f"heading {token.tag[1]}", block.lstrip("# ")
         elif token.type in kinds:
             yield kinds[token.type], block
+
+
+def tables(block: str) -> Iterator[str]:
+    """A table in parts that can be read on a slide, each with the table's head."""
+    head, rule, *rows = block.splitlines()
+    part: list[str] = []
+    for row in rows:
+        if part and len("".join([*part, row])) > CHARACTERS:
+            yield "\n".join([head, rule, *part])
+            part = []
+        part.append(row)
+    yield "\n".join([head, rule, *part])
 
 
 def shown_by(cell: Cell) -> Iterator[Shown]:

@@ -14,7 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from deck import Shown, Slide, slides_of
+from deck import BADGE, Shown, Slide, slides_of
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -108,7 +108,7 @@ def by_part(
 
 def lead_of(cells: list[dict[str, Any]]) -> str:
     """The chapter's first paragraph, and what it needs and gives."""
-    paragraphs = "".join(cells[0]["source"]).split("\n\n")
+    paragraphs = BADGE.sub("", "".join(cells[0]["source"])).split("\n\n")
     return "\n\n".join(
         one for one in paragraphs if not one.startswith(("#", "[![", "!"))
     )

@@ -50,16 +50,22 @@ def main() -> None:
     known = chapters()
     for name in given.names:
         if name not in known:
-            sys.exit(f"error: {name!r} has no checked exercises: use {', '.join(known)}")
+            sys.exit(
+                f"error: {name!r} has no checked exercises: use {', '.join(known)}"
+            )
     for name in given.names or known:
         made = make(name, given.out / name)
-        print(f"{name}: {len(made)} questions, {sum(one.points for one in made)} points")
+        print(
+            f"{name}: {len(made)} questions, {sum(one.points for one in made)} points"
+        )
     print(f"The assignments are in {given.out}")
 
 
 def chapters() -> list[str]:
     """The chapters that have checked exercises, in the book's order."""
-    there = [one.name for one in CHAPTERS if (BOOK / f"{one.name}.ipynb").exists()]
+    there = [
+        one.name for one in CHAPTERS if (BOOK / f"{one.name}.ipynb").exists()
+    ]
     return [name for name in there if exercises_of(name)]
 
 
@@ -77,7 +83,9 @@ def make(name: str, folder: Path) -> list[Exercise]:
         made = Path(work) / "made"
         (folder / "student").mkdir()
         shutil.copy(made / "student" / source.name, folder / "student")
-        shutil.copy(next((made / "autograder").glob("*.zip")), folder / "autograder.zip")
+        shutil.copy(
+            next((made / "autograder").glob("*.zip")), folder / "autograder.zip"
+        )
     (folder / "instructor").mkdir()
     nbformat.write(instructor(exercises), folder / "instructor" / source.name)
     return exercises
@@ -98,7 +106,9 @@ template_pdf: false"""
     cells = [new_raw_cell(settings), *head(exercises)]
     for one in exercises:
         cells += [
-            new_raw_cell(f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"),
+            new_raw_cell(
+                f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"
+            ),
             new_markdown_cell(question(one)),
             *block("SOLUTION", answer(one)),
             *block("TESTS", test(one)),
@@ -113,7 +123,11 @@ def instructor(exercises: list[Exercise]) -> nbformat.NotebookNode:
     cells = head(exercises)
     for one in exercises:
         hint = f"\n\n> **Hint.** {one.hint}" if one.hint else ""
-        cells += [new_markdown_cell(question(one) + hint), new_code_cell(one.solution), checked(one)]
+        cells += [
+            new_markdown_cell(question(one) + hint),
+            new_code_cell(one.solution),
+            checked(one),
+        ]
     return notebook(cells)
 
 
@@ -130,7 +144,9 @@ is not; ask it as often as you like. Hand in this notebook with your answers in 
 The chapter: [{title}]({address(name)})"""
     setup = next(source for kind, source in cells_of(name) if kind == "code")
     needed = prelude(exercises)
-    return [new_markdown_cell(text), new_code_cell(setup)] + [new_code_cell(needed)] * bool(needed)
+    return [new_markdown_cell(text), new_code_cell(setup)] + [
+        new_code_cell(needed)
+    ] * bool(needed)
 
 
 def address(name: str) -> str:
@@ -142,14 +158,22 @@ def address(name: str) -> str:
 
 def question(one: Exercise) -> str:
     """Its text, with what it is worth; links lead to the chapters."""
-    text = re.sub(r"\]\(([\w-]+)\.(?:ipynb|md)(#[^)]*)?\)", lambda m: f"]({address(m[1])})", one.question)
+    text = re.sub(
+        r"\]\(([\w-]+)\.(?:ipynb|md)(#[^)]*)?\)",
+        lambda m: f"]({address(m[1])})",
+        one.question,
+    )
     points = f"{one.points} point{'s' * (one.points > 1)}"
     return f"## {one.number}. {one.title} ({one.kind}, {points})\n\n{text}"
 
 
 def block(kind: str, code: str) -> list[nbformat.NotebookNode]:
     """A cell between the two raw cells that tell otter what it is."""
-    return [new_raw_cell(f"# BEGIN {kind}"), new_code_cell(code), new_raw_cell(f"# END {kind}")]
+    return [
+        new_raw_cell(f"# BEGIN {kind}"),
+        new_code_cell(code),
+        new_raw_cell(f"# END {kind}"),
+    ]
 
 
 def answer(one: Exercise) -> str:
@@ -173,7 +197,10 @@ def test(one: Exercise) -> str:
     answers = sorted(free_names(f"{own_imports(one)}\n{one.check}"))
     lines = [f"def test_{one.name}({', '.join(answers)}):"]
     lines += [f"    {line}" for line in own_imports(one).splitlines()]
-    lines += [f"    report = {one.check}", "    assert report.kept, repr(report)"]
+    lines += [
+        f"    report = {one.check}",
+        "    assert report.kept, repr(report)",
+    ]
     return "\n".join(lines)
 
 
@@ -181,7 +208,11 @@ def notebook(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
     """A notebook for Python, its cells numbered, so that making it twice gives the same file."""
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number:02}"
-    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    python = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     return new_notebook(cells=cells, metadata={"kernelspec": python})
 
 
