@@ -5,11 +5,12 @@ import stat
 from pathlib import Path
 
 import pytest
-import yaml
 from test_packaging import PYPROJECT
 
 import awdlib
 from awdlib.chapters import CHAPTERS
+
+yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = re.search(r"^  url: (\S+)$", (ROOT / "_config.yml").read_text(), re.M)[1]

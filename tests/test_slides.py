@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+for needed in ("sphinx", "mdit_py_plugins"):  # what builds the book, which the library does without
+    pytest.importorskip(needed)
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import deck  # noqa: E402
