@@ -376,30 +376,40 @@ def run(
     return rounded(cell | found)
 
 
-def cells_of_tuning(epochs: int) -> list[dict[str, Any]]:
-    """Seed 0: every value of the arms that have a choice, in few epochs; and one full model."""
+def cells_of_tuning(epochs: int, arms: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Seed 0: every value of those of the arms that have a choice, in few epochs; and one full model."""
     full = {"arm": "full", "seed": TUNED_AT, "values": {}, "epochs": epochs}
     fewer = min(epochs, TUNING_EPOCHS)
     return [full] + [
         {"arm": arm, "seed": TUNED_AT, "values": values, "epochs": fewer}
-        for arm, tried in ARMS.items()
-        if len(tried) > 1
-        for values in tried
+        for arm in arms
+        for values in ARMS[arm]
     ]
 
 
-def chosen_values(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def chosen_values(
+    runs: list[dict[str, Any]], arms: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
     """Of each arm the values with the lowest validation perplexity at seed 0."""
-    found = {arm: tried[0] for arm, tried in ARMS.items()}
-    for arm, tried in ARMS.items():
-        if len(tried) > 1:
-            of_arm = [
-                one
-                for one in runs
-                if (one["arm"], one["seed"]) == (arm, TUNED_AT)
-            ]
-            found[arm] = min(of_arm, key=lambda one: one["valid"])["values"]
+    found = {}
+    for arm in arms:
+        tried = [one for one in runs if one["arm"] == arm]
+        tried = [one for one in tried if one["seed"] == TUNED_AT]
+        best = min(tried, key=lambda one: one["valid"], default=None)
+        found[arm] = best["values"] if best else ARMS[arm][0]
     return found
+
+
+def cells_of_arms(
+    epochs: int, runs: list[dict[str, Any]], arms: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Every seed of the arms, with what seed 0 has chosen for them."""
+    values = chosen_values(runs, arms)
+    return [
+        {"arm": arm, "seed": seed, "values": values[arm], "epochs": epochs}
+        for arm in arms
+        for seed in SEEDS
+    ]
 
 
 def main() -> int:
@@ -428,17 +438,17 @@ def main() -> int:
         "seeds": SEEDS,
     }  # fmt: skip
     measured = partial(measure, options.out, settings, jobs=1)
-    first = cells_of_tuning(epochs)
+    first = cells_of_tuning(epochs, ("past",))
     tuning = measured(cells=first, run=partial(run, dynamic=None))["runs"]
-    values = chosen_values(tuning)
     tuned = next(one["tuned"] for one in tuning if "tuned" in one)
     dynamic = {rule: best_dynamic(tuned, rule) for rule in ("sgd", "rms")}
-    rest = [
-        {"arm": arm, "seed": seed, "values": values[arm], "epochs": epochs}
-        for arm in ("full", "shuffle", "transformer", "past", "mixture")
-        for seed in SEEDS
-    ]
-    measured(cells=first + rest, run=partial(run, dynamic=dynamic))
+    measured = partial(measured, run=partial(run, dynamic=dynamic))
+    rest = cells_of_arms(epochs, tuning, ("full", "shuffle", "past", "mixture"))
+    measured(cells=first + rest)
+    last = cells_of_tuning(epochs, ("past", "transformer"))
+    tuning = measured(cells=last + rest)["runs"]
+    rest += cells_of_arms(epochs, tuning, ("transformer",))
+    measured(cells=last + rest)
     return 0
 
 
