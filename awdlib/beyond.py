@@ -27,7 +27,7 @@ from awdlib.evaluation import columns_for
 from awdlib.gradients import Window, clip, objective
 from awdlib.model import LanguageModel, ModelConfig, Output, cross_entropy, detach
 from awdlib.recurrent import State
-from awdlib.training import Training
+from awdlib.training import LARGEST_LOSS, Training
 from awdlib.training_config import TrainConfig
 
 
@@ -384,7 +384,7 @@ def dynamic_evaluation(
                     weight.addcmul_(grad, scale, value=-config.lr)
                 weight.addcmul_(home - weight, decay)
     found = torch.cat(log_p)
-    if not found.isfinite().all():
+    if not -found.mean() < LARGEST_LOSS:  # nan is not, either
         raise ValueError(f"the learner diverged at lr {config.lr}: take a smaller lr, or more decay")
     return Reading(found, torch.cat(raw), columns[1:, 0])
 

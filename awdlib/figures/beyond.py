@@ -5,7 +5,7 @@ Press 2019 for the shuffle, Krause et al. 2018 for dynamic evaluation, Vaswani e
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from awdlib.batches import batchify
 from awdlib.beyond import partial_shuffle
 from awdlib.bundled import bundled
 from awdlib.figures.streams import MARK, WORDS, stream
-from awdlib.figures.style import BLUE, EMPTY, GOLD, GREEN, INK, MUTED, ORANGE, PINK, colour, describe, use_style
+from awdlib.figures.style import BLUE, EMPTY, INK, MUTED, ORANGE, colour, describe
 
 COLUMNS = 4  #: of the shuffled text
 WINDOW = 4  #: its rows to a window
@@ -55,13 +55,13 @@ def shuffle_figure(epoch: int) -> go.Figure:
     Example:
         >>> from awdlib.figures.beyond import shuffle_figure
         >>> shuffle_figure(0).layout.meta["alt"]
-        'Plain order: no column has a seam. Beside many, in row 1: while, river, sheep.'
+        'Plain order: no column has a seam. Beside many, in row 1: the, hunter, anna.'
     """
     found = shuffled(epoch)
     rows = len(found)
     words = [[MARK.get(stream()[place], stream()[place]) for place in row] for row in found.tolist()]
     within = found % rows  # row of each word in the plain order
-    seams = [(column.argmin().item()) for column in within.t()]  # row at which the old beginning stands
+    seams = [int(column.argmin()) for column in within.t()]  # row at which the old beginning stands
     x, y = np.meshgrid(np.arange(COLUMNS), np.arange(rows))
     tints = [[0.0, EMPTY], [1.0, "#9cc7e6"]]
     lines_x, lines_y = [], []
@@ -190,7 +190,7 @@ def cost(kind: str, length: int) -> Cost:
     Example:
         >>> from awdlib.figures.beyond import cost
         >>> cost("LSTM", 1000)
-        Cost(kept=5400, operations=40388000, steps=1002)
+        Cost(kept=5400, operations=40380000, steps=1002)
         >>> cost("transformer", 1000)
         Cost(kept=8000000, operations=54400000, steps=10)
     """
@@ -225,7 +225,9 @@ def cost_figure(counted: str, length: int) -> go.Figure:
     """
     if counted not in COUNTED:
         raise ValueError(f"counted is {counted!r}; it must be one of {', '.join(COUNTED)}")
-    traces, said, notes = [], [], []
+    traces: list[dict[str, Any]] = []
+    said: list[str] = []
+    notes: list[dict[str, Any]] = []
     for kind, ink, dash in (("LSTM", BLUE, "solid"), ("transformer", ORANGE, "dash")):
         values = [getattr(cost(kind, n), counted) for n in LENGTHS]
         here = getattr(cost(kind, length), counted)
@@ -248,155 +250,3 @@ def cost_figure(counted: str, length: int) -> go.Figure:
                   "range": [-0.2, 9.4]},
     }  # fmt: skip
     return describe(go.Figure(traces, layout), f"After {length:,} words, {COUNTED[counted]}: {'; '.join(said)}.")
-
-
-class Reported(NamedTuple):
-    """Test perplexities that a paper reports, without and with dynamic evaluation; None where we know of none.
-
-    Example:
-        >>> from awdlib.figures.beyond import REPORTED
-        >>> REPORTED[0].name, REPORTED[0].ptb
-        ('AWD-LSTM', (57.3, 51.1))
-    """
-
-    name: str  #: of the model
-    year: int  #: in which it was first made public
-    ptb: tuple[float, float | None]  #: Penn Treebank, still and dynamic
-    wt2: tuple[float, float | None]  #: WikiText-2, still and dynamic
-
-
-#: Merity et al. 2017; Yang et al. 2017; Brahma 2018; Takase et al. 2018; Melis et al. 2019. All but the dynamic figures
-#: of AWD-LSTM, which are Krause et al.'s, come from the model's own paper.
-REPORTED = (
-    Reported("AWD-LSTM", 2017, (57.3, 51.1), (65.8, 44.3)),
-    Reported("AWD-LSTM, mixture of softmaxes", 2017, (54.4, 47.7), (61.5, 40.7)),
-    Reported("AWD-LSTM, past decode", 2018, (55.6, None), (63.5, None)),
-    Reported("AWD-LSTM, direct output connection", 2018, (52.4, None), (58.0, None)),
-    Reported("Mogrifier LSTM", 2019, (50.1, None), (55.1, None)),
-    Reported("Mogrifier RLSTM", 2020, (47.9, 42.9), (55.0, 38.0)),
-)
-
-
-def reported_figure() -> Any:
-    """Six published models, standing still and learning while they read: two corpora side by side (matplotlib).
-
-    Example:
-        >>> from awdlib.figures.beyond import reported_figure
-        >>> reported_figure().get_label()[:76]
-        'Test perplexity on Penn Treebank and WikiText-2: AWD-LSTM 57.3 → 51.1 and 65'
-    """
-    import matplotlib.pyplot as plt
-
-    with use_style():
-        figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.6), sharey=True)
-        for axes, title, corpus in zip(panels, ("Penn Treebank", "WikiText-2"), ("ptb", "wt2"), strict=True):
-            for row, model in enumerate(REPORTED):
-                still, moving = getattr(model, corpus)
-                axes.plot(still, row, "o", color=colour("without"), markersize=8)
-                axes.annotate(f"{still}", (still, row), (7, 0), textcoords="offset points", va="center", fontsize=9)
-                if moving is not None:
-                    arrow = {"arrowstyle": "-|>", "color": BLUE, "linewidth": 2, "shrinkA": 5}
-                    axes.annotate("", (moving, row), (still, row), arrowprops=arrow)
-                    axes.annotate(f"{moving}", (moving, row), (-5, 0), textcoords="offset points", va="center",
-                                  ha="right", fontsize=9, color=BLUE)  # fmt: skip
-            low, high = (37, 62) if corpus == "ptb" else (31, 72)
-            axes.set(title=title, xlabel="test perplexity", xlim=(low, high), ylim=(len(REPORTED) - 0.5, -0.7))
-            axes.grid(True, axis="x")
-            axes.grid(False, axis="y")
-        names = [f"{model.name}, {model.year}".replace("AWD-LSTM, ", "+ ") for model in REPORTED]
-        names[0] = f"AWD-LSTM, {REPORTED[0].year}"
-        panels[0].set_yticks(range(len(REPORTED)), names)
-        plt.close(figure)
-    said = "; ".join(f"{m.name} {_arrow(m.ptb)} and {_arrow(m.wt2)}" for m in REPORTED)
-    return describe(figure, f"Test perplexity on Penn Treebank and WikiText-2: {said}. Arrows: dynamic evaluation.")
-
-
-def _arrow(pair: tuple[float, float | None]) -> str:
-    return f"{pair[0]}" if pair[1] is None else f"{pair[0]} → {pair[1]}"
-
-
-def spectra_figure(spectra: Mapping[str, Sequence[float]], limit: int, shown: int = 90) -> Any:
-    """Singular values of several matrices, largest first, and the rank that no single softmax exceeds (matplotlib).
-
-    Args:
-        spectra: by name: singular values, falling; each is drawn as parts of its first.
-        limit: the rank to mark.
-        shown: values drawn of each, at most.
-
-    Raises:
-        ValueError: more than three matrices, or none.
-
-    Example:
-        >>> from awdlib.figures.beyond import spectra_figure
-        >>> spectra_figure({"a": [4.0, 1.0, 1e-9], "b": [2.0, 1.0, 1.0]}, limit=2).get_label()
-        'Singular values above a millionth of the first: a 2, b 3. No single softmax exceeds rank 2.'
-    """
-    import matplotlib.pyplot as plt
-
-    if not 0 < len(spectra) <= 3:
-        raise ValueError(f"there are {len(spectra)} matrices: draw one, two or three")
-    ranks = {}
-    with use_style():
-        figure, axes = plt.subplots(figsize=(6.8, 3.7))
-        inks = zip((GREEN, colour("without"), colour("with")), ("--", "-", "-"), strict=True)
-        for (name, values), (ink, style) in zip(spectra.items(), inks, strict=False):
-            parts = np.asarray(values) / values[0]
-            ranks[name] = int((parts > 1e-6).sum())
-            parts = parts[:shown]
-            axes.plot(np.arange(1, len(parts) + 1), np.maximum(parts, 1e-12), style, color=ink)
-            at = max(1, min(len(parts), ranks[name]) * 2 // 3)
-            axes.annotate(name, (at, parts[at - 1]), (6, 6), textcoords="offset points", color=ink, fontweight="bold")
-        axes.axvline(limit + 0.5, color=INK, linewidth=1, linestyle=":")
-        axes.text(limit + 1.5, 0.2, f"rank {limit}: the most\nthat one softmax can", fontsize=9, va="top")
-        axes.set(
-            yscale="log", ylim=(1e-8, 2), xlabel="number of the singular value", ylabel="size, in parts of the first"
-        )
-        axes.set_yticks([1, 1e-2, 1e-4, 1e-6, 1e-8], ["1", "0.01", "0.0001", "10⁻⁶", "10⁻⁸"])
-        plt.close(figure)
-    said = ", ".join(f"{name} {rank}" for name, rank in ranks.items())
-    return describe(
-        figure, f"Singular values above a millionth of the first: {said}. No single softmax exceeds rank {limit}."
-    )
-
-
-def gains_figure(gains: Mapping[str, Sequence[Sequence[float]]], groups: Sequence[str]) -> Any:
-    """What ways of adapting gain on groups of words, a bar a way and group, a dot a seed (matplotlib).
-
-    Args:
-        gains: by way: of each seed, nats per 100 words of the text for each group.
-        groups: their names.
-
-    Raises:
-        ValueError: more than three ways, or none.
-
-    Example:
-        >>> from awdlib.figures.beyond import gains_figure
-        >>> gains_figure({"cache": [[4.0, -1.0], [6.0, -1.0]]}, ["names", "others"]).get_label()
-        'Gain in nats per 100 words of the text (names; others): cache +5.0, -1.0.'
-    """
-    import matplotlib.pyplot as plt
-
-    if not 0 < len(gains) <= 3:
-        raise ValueError(f"there are {len(gains)} ways: draw one, two or three")
-    with use_style():
-        figure, axes = plt.subplots(figsize=(6.8, 3.8))
-        height = 0.8 / len(gains)
-        inks = (GOLD, BLUE, PINK)
-        means = {}
-        for number, ((way, seeds), ink) in enumerate(zip(gains.items(), inks, strict=False)):
-            values = np.array(seeds)
-            means[way] = values.mean(0)
-            at = np.arange(len(groups)) + (number - (len(gains) - 1) / 2) * height
-            axes.barh(at, means[way], height * 0.9, color=ink, alpha=0.85)
-            for one in values:
-                axes.plot(one, at, "o", color=INK, markersize=2.5)
-            axes.text(max(values[:, 0]) + 0.2, at[0], way, color=ink, va="center", fontweight="bold")
-        axes.axvline(0, color=INK, linewidth=1)
-        axes.set_yticks(range(len(groups)), groups)
-        axes.set(xlabel="nats gained per 100 words of the text", ylim=(len(groups) - 0.5, -0.5))
-        axes.margins(x=0.2)
-        axes.grid(True, axis="x")
-        axes.grid(False, axis="y")
-        plt.close(figure)
-    said = "; ".join(f"{way} {', '.join(f'{value:+.1f}' for value in of)}" for way, of in means.items())
-    return describe(figure, f"Gain in nats per 100 words of the text ({'; '.join(groups)}): {said}.")
