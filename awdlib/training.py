@@ -31,7 +31,8 @@ from awdlib.recurrent import State
 from awdlib.training_config import TrainConfig
 from awdlib.training_records import EpochRecord, StepRecord
 
-LARGEST_LOSS = math.log(sys.float_info.max)  # in nats a token: beyond it perplexity is no number, and nothing learned
+#: in nats a token: beyond it perplexity is no number, and nothing learned
+LARGEST_LOSS = math.log(sys.float_info.max)
 UPDATES_BETWEEN_CHECKS = 100  # looking at the loss makes a GPU wait, so not after every update
 
 

@@ -186,3 +186,12 @@ def test_the_cache_over_a_still_reading_is_the_librarys():
     ours = experiment.with_cache(reading, 5.0)
     theirs = target_probabilities(model, corpus.test[:801], CacheConfig(window=300, flatness=5.0))
     torch.testing.assert_close(ours.mixed(0.1), theirs.mixed(0.1), rtol=1e-4, atol=1e-7)
+
+
+def test_what_the_chapter_says_of_transformers():
+    apart, error = beside(RECORD, "transformer")
+    assert 0 < apart < 4.3 * error
+    test = [run["test"] for run in runs_of(RECORD, "transformer")]
+    assert statistics.stdev(test) < statistics.stdev(run["test"] for run in FULL)
+    steps = {values["lr"] for values in RECORD["tried"]["transformer"]}
+    assert runs_of(RECORD, "transformer")[0]["values"]["lr"] == max(steps) and len(steps) == 2

@@ -113,7 +113,7 @@ def dynamic_figure(lr: float, decay: float, record: Mapping[str, Any] | None = N
         record: of ``data/runs/beyond.json``; None reads it.
 
     Returns:
-        a plotly figure: the summed gain in nats; faint lines are the other settings.
+        a plotly figure of the summed gain in nats, with the other settings as faint lines.
 
     Raises:
         ValueError: the record knows no such setting.
