@@ -138,7 +138,7 @@ def dynamic_figure(lr: float, decay: float, record: Mapping[str, Any] | None = N
     best = max(max(np.cumsum(cell["gains"])) for cell in cells)
     layout = {
         "height": 340, "xaxis": {"title": {"text": "words read"}},
-        "yaxis": {"title": {"text": "nats gained so far"}, "range": [-1.0 * best, 1.15 * best]},
+        "yaxis": {"title": {"text": "nats gained so far"}, "range": [-0.15 * best, 1.15 * best]},
         "annotations": [{"text": f"<b>perplexity {before:.1f} → {after:.1f}</b>", "x": 0.02, "y": 0.98, "xref": "paper",
                          "yref": "paper", "xanchor": "left", "yanchor": "top", "font": {"color": ink}}],
     }  # fmt: skip
@@ -241,7 +241,7 @@ def cost_figure(counted: str, length: int) -> go.Figure:
         notes.append({"text": f"<b>{kind}: {here:,}</b>", "x": 0, "y": 1.16 - 0.09 * len(notes), "xref": "paper",
                       "yref": "paper", "xanchor": "left", "yanchor": "top", "font": {"color": ink}})  # fmt: skip
     powers = range(0, 11, 2)
-    named = {0: "1", 2: "100", 4: "10,000", 6: "1 million", 8: "100 million", 10: "10 billion"}
+    named = {0: "1", 2: "100", 4: "10⁴", 6: "10⁶", 8: "10⁸", 10: "10¹⁰"}
     layout = {
         "height": 360, "margin": {"t": 56}, "annotations": notes,
         "xaxis": {"type": "log", "title": {"text": "words read"}, "tickvals": [1, 100, 10_000],
