@@ -117,7 +117,7 @@ class PastDecoder(LanguageModel):
 class MixtureOfSoftmaxes(LanguageModel):
     """Several softmaxes over one vocabulary, mixed by weights that follow from the state (Yang et al. 2018).
 
-    ``p = sum over k of pi_k softmax(W tanh(U_k h + a_k) + b)``, with ``pi = softmax(V h)``. The logits that it returns
+    ``p = sum over k of pi_k softmax(W tanh(U_k h + a_k) + b)``, with ``pi = softmax(C h)``. The logits that it returns
     are log-probabilities, so all that reads a `LanguageModel` reads it too. `BeyondTraining` trains it without them:
     of a target only its own probability is needed.
 
@@ -337,9 +337,10 @@ def dynamic_evaluation(
 ) -> Reading:
     """Read a text and learn from each few words of it, after they have been scored (Krause et al. 2018).
 
-    With g the gradient of the words just scored, a step is ``weights -= lr g + decay (weights - trained weights)``.
-    With squared gradients, their roots R divide g, and the decay of a weight is multiplied by R / mean R, up to where
-    it would lead all the way back.
+    With g the gradient of the words just scored, a step is ``weights -= lr g``, and then ``weights += decay (trained
+    weights - weights)``. With squared gradients, their roots R divide g, and the decay of a weight is multiplied by
+    R / mean R, up to where it would lead all the way back. (The authors' code takes the way back from the weights
+    before the step, and the mean of the tensors' means.)
 
     Args:
         model: stays as it is; a copy learns.
@@ -366,6 +367,8 @@ def dynamic_evaluation(
         False
         True
     """
+    if not isinstance(config, DynamicConfig):
+        raise ValueError(f"config is {require.shown(config)}; it must be a DynamicConfig")
     columns = columns_for(model, tokens, 1)
     learner = copy.deepcopy(model).eval()
     weights, trained = list(learner.parameters()), [weight.detach().clone() for weight in model.parameters()]
@@ -396,7 +399,8 @@ def _scales(
     if squares is None:
         ones = [weight.new_ones(()) for weight in weights]
         return ones, [config.decay * one for one in ones]
-    if [square.shape for square in squares] != [weight.shape for weight in weights]:
+    given = list(squares) if isinstance(squares, Sequence) else [squares]
+    if [getattr(square, "shape", None) for square in given] != [weight.shape for weight in weights]:
         raise ValueError("the squared gradients are not this model's: make them with squared_gradients(model, text)")
     roots = [square.sqrt() for square in squares]
     mean = sum(root.sum() for root in roots) / sum(root.numel() for root in roots)

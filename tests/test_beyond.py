@@ -167,6 +167,9 @@ def test_what_cannot_be_is_refused():
         lambda: DynamicConfig(lr=0.1, seq_len=0),
         lambda: DynamicConfig(lr=0.1, epsilon=0.0),
         lambda: dynamic_evaluation(LanguageModel(SIZES), text(), DynamicConfig(lr=0.1), [torch.zeros(2)]),
+        lambda: dynamic_evaluation(LanguageModel(SIZES), text(), DynamicConfig(lr=0.1), 3),
+        lambda: dynamic_evaluation(LanguageModel(SIZES), text(), DynamicConfig(lr=0.1), [None]),
+        lambda: dynamic_evaluation(LanguageModel(SIZES), text(), None),
         lambda: dynamic_evaluation(LanguageModel(SIZES), text() + 30, DynamicConfig(lr=0.1)),
         lambda: dynamic_evaluation(LanguageModel(SIZES), text(), DynamicConfig(lr=1e30)),
     ):

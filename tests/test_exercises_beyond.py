@@ -10,7 +10,7 @@ from test_exercises import solutions
 from awdlib.beyond import DynamicConfig, dynamic_evaluation, partial_shuffle
 from awdlib.exercises.beyond import check_by_hand, check_dynamic, check_shuffle
 
-STEPPED, RANK, KEPT = 1.25, 5, 512_000
+STEPPED, RANK, KEPT = 1.28, 5, 512_000
 
 
 def test_the_solutions_of_the_chapter_pass():
@@ -29,7 +29,7 @@ def test_an_empty_cell_is_told_from_a_wrong_answer():
 
 
 @pytest.mark.parametrize("answer", [
-    (1.25, 5, 512_000), (np.float64(1.25), np.int64(5), 512e3), (torch.tensor(1.25), torch.tensor(5), 512_000.0),
+    (1.28, 5, 512_000), (np.float64(1.28), np.int64(5), 512e3), (torch.tensor(1.28), torch.tensor(5), 512_000.0),
 ])  # fmt: skip
 def test_right_numbers_may_be_written_otherwise(answer):
     assert check_by_hand(*answer).kept
@@ -37,16 +37,18 @@ def test_right_numbers_may_be_written_otherwise(answer):
 
 @pytest.mark.parametrize(("answer", "hint"), [
     ((1.35, RANK, KEPT), "also led back"),
-    ((1.3, RANK, KEPT), "longer where R is above its mean"),
-    ((1.45, RANK, KEPT), "leads towards the trained weight"),
-    ((1.55, RANK, KEPT), "not up"),
-    ((1.385, RANK, KEPT), "the gradient is divided by R"),
-    ((1.435, RANK, KEPT), "the plain rule"),
-    ((-0.1, RANK, KEPT), "not by its square"),
+    ((1.315, RANK, KEPT), "longer where R is above its mean"),
+    ((1.42, RANK, KEPT), "leads towards the trained weight"),
+    ((1.25, RANK, KEPT), "begins where the step has led"),
+    ((1.52, RANK, KEPT), "not up"),
+    ((1.388, RANK, KEPT), "the gradient is divided by R"),
+    ((1.4365, RANK, KEPT), "the plain rule"),
+    ((0.2, RANK, KEPT), "not by its square"),
+    ((0.88, RANK, KEPT), "starts at the present weight"),
     ((0.85, RANK, KEPT), "starts at the present weight"),
-    ((7.0, RANK, KEPT), "the step is -eta g / R"),
+    ((7.0, RANK, KEPT), "first -eta g / R"),
     ((STEPPED, 3, KEPT), "rank of H W"),
-    ((STEPPED, 4, KEPT), "one more column of ones"),
+    ((STEPPED, 4, KEPT), "each add a matrix of rank 1"),
     ((STEPPED, 6, KEPT), "ranks of a sum"),
     ((STEPPED, 9, KEPT), "add up the ranks"),
     ((STEPPED, RANK, 256_000), "a key and a value"),
@@ -58,6 +60,12 @@ def test_right_numbers_may_be_written_otherwise(answer):
 def test_wrong_numbers_get_a_hint(answer, hint):
     report = check_by_hand(*answer)
     assert not report.kept and hint in repr(report) and len(report.broken()) == 1
+
+
+@pytest.mark.parametrize("answer", [None, "1.28", [1.28], float("nan"), torch.ones(2)])
+def test_what_is_no_number_is_named(answer):
+    with pytest.raises(ValueError, match="^stepped is .*; it must be"):
+        check_by_hand(answer, RANK, KEPT)
 
 
 def starts_of(column):

@@ -58,9 +58,9 @@ def test_dynamic_figure_adds_up_the_gains():
     assert list(figure.data[-1].y) == [0, 5, 12] and list(figure.data[-1].x) == [0, 50, 100]
     assert "12 nats gained after 100 words, perplexity 10.0 becomes 6.7" in figure.layout.meta["alt"]
     assert "2 nats lost" in dynamic_figure(0.1, 0.0, record).layout.meta["alt"]
-    for lr in (0.4, 0.3):
+    for lr, given in ((0.4, record), (0.3, record), (0.2, {"runs": []})):
         with pytest.raises(ValueError, match="no step"):
-            dynamic_figure(lr, 0.0, record)
+            dynamic_figure(lr, 0.0, given)
 
 
 def test_the_cost_of_a_word_is_that_of_the_layers():
@@ -93,8 +93,9 @@ def test_cost_figure_shows_each_cost():
                 assert list(line.y) == [getattr(cost(kind, n), counted) for n in LENGTHS]
                 assert list(mark.x) == [length] and list(mark.y) == [getattr(cost(kind, length), counted)]
                 assert f"{kind} {mark.y[0]:,}" in figure.layout.meta["alt"]
-    with pytest.raises(ValueError, match="counted"):
-        cost_figure("words", 10)
+    for wrong in ("words", None, ["kept"]):
+        with pytest.raises(ValueError, match="counted"):
+            cost_figure(wrong, 10)
 
 
 def test_reported_perplexities_are_all_drawn():
@@ -114,8 +115,8 @@ def test_spectra_count_what_is_above_a_millionth():
     figure = spectra_figure({"a": [10.0, 2.0, 1.1e-5, 9e-6]}, limit=2)
     assert "a 3." in figure.get_label()
     assert np.allclose(figure.axes[0].lines[0].get_ydata(), [1, 0.2, 1.1e-6, 9e-7])
-    for wrong in ({}, dict.fromkeys("abcd", [1.0])):
-        with pytest.raises(ValueError, match="matrices"):
+    for wrong, why in (({}, "matrices"), (dict.fromkeys("abcd", [1.0]), "matrices"), ({"a": []}, "nothing to draw")):
+        with pytest.raises(ValueError, match=why):
             spectra_figure(wrong, limit=2)
 
 
@@ -124,8 +125,13 @@ def test_gains_are_means_of_the_seeds_and_readings_sums():
     assert [round(float(bar.get_width()), 6) for bar in figure.axes[0].patches] == [2, 3, 0, -2]
     with pytest.raises(ValueError, match="ways"):
         gains_figure({}, ["a"])
+    for wrong in ([], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="one number for each"):
+            gains_figure({"one": wrong}, ["a"])
     still, moving = torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([-2.0, -1.0, -1.0])
     line = reading_figure(still, moving).axes[0].lines[0]
     assert line.get_ydata().tolist() == [-1, 0, 2] and line.get_xdata().tolist() == [1, 2, 3]
     with pytest.raises(ValueError, match="moving"):
         reading_figure(still, moving[:2])
+    with pytest.raises(ValueError, match="empty"):
+        reading_figure(still[:0], moving[:0])

@@ -16,7 +16,8 @@ from awdlib.model import LanguageModel, ModelConfig
 
 TRAINED, WEIGHT, GRADIENT, ROOT, MEAN_ROOT = 1.0, 1.5, 0.03, 0.1, 0.05  #: of exercise 1, one weight
 ETA, LAMBDA, FEATURES = 0.5, 0.1, 3  #: of exercise 1
-STEP = WEIGHT - ETA * GRADIENT / ROOT + LAMBDA * ROOT / MEAN_ROOT * (TRAINED - WEIGHT)
+STEPPED = WEIGHT - ETA * GRADIENT / ROOT  # down the gradient, and then home
+STEP = STEPPED + LAMBDA * ROOT / MEAN_ROOT * (TRAINED - STEPPED)
 
 
 def check_by_hand(stepped: float, rank: int, kept: int) -> Report:
@@ -34,32 +35,41 @@ def check_by_hand(stepped: float, rank: int, kept: int) -> Report:
         >>> from awdlib.exercises.beyond import check_by_hand
         >>> check_by_hand(..., ..., ...)
         your turn: fill in the cell and run it again
-        >>> check_by_hand(1.25, 4, 512_000)
+        >>> check_by_hand(1.28, 4, 512_000)
         ✓ the weight after the step
         ✗ the largest rank of ln p
-            hint: the bias is one more feature, and the normalizer adds one more column of ones
+            hint: bias and normalizer each add a matrix of rank 1
         ✓ numbers that a transformer keeps
     """
     if any(answer is ... for answer in (stepped, rank, kept)):
         return YOUR_TURN
-    for name, answer in (("stepped", stepped), ("rank", rank), ("kept", kept)):
-        require.number(name, float(answer))
-    scaled, back = ETA * GRADIENT / ROOT, LAMBDA * ROOT / MEAN_ROOT * (TRAINED - WEIGHT)
+    stepped, rank, kept = (
+        require.number(name, answer.item() if getattr(answer, "shape", None) == () else answer)
+        for name, answer in (("stepped", stepped), ("rank", rank), ("kept", kept))
+    )
+    way = LAMBDA * ROOT / MEAN_ROOT
+    unscaled = WEIGHT - ETA * GRADIENT
+
+    def home(weight: float) -> float:
+        return weight + way * (TRAINED - weight)
+
     keys = 4 * 64 * 1000
     return Report((
         _number("the weight after the step", stepped, STEP, {
-            WEIGHT - scaled: "it is also led back to the trained weight",
-            WEIGHT - scaled + LAMBDA * (TRAINED - WEIGHT): "the way back is longer where R is above its mean",
-            WEIGHT - scaled - back: "the way back leads towards the trained weight",
-            WEIGHT + scaled + back: "down the gradient, not up",
-            WEIGHT - ETA * GRADIENT + back: "the gradient is divided by R",
-            WEIGHT - ETA * GRADIENT + LAMBDA * (TRAINED - WEIGHT): "that is the plain rule: R divides the gradient",
-            WEIGHT - ETA * GRADIENT / ROOT**2 + back: "the gradient is divided by R, not by its square",
-            TRAINED - scaled: "the step starts at the present weight, not at the trained one",
-        }, "the step is -eta g / R, the way back lambda R / mean R times (trained - present)"),
+            STEPPED: "it is also led back to the trained weight",
+            STEPPED + LAMBDA * (TRAINED - STEPPED): "the way back is longer where R is above its mean",
+            STEPPED - way * (TRAINED - STEPPED): "the way back leads towards the trained weight",
+            STEPPED + way * (TRAINED - WEIGHT): "the way back begins where the step has led",
+            home(WEIGHT + ETA * GRADIENT / ROOT): "down the gradient, not up",
+            home(unscaled): "the gradient is divided by R",
+            unscaled + LAMBDA * (TRAINED - unscaled): "that is the plain rule: R divides the gradient",
+            home(WEIGHT - ETA * GRADIENT / ROOT**2): "the gradient is divided by R, not by its square",
+            home(TRAINED - ETA * GRADIENT / ROOT): "the step starts at the present weight, not at the trained one",
+            TRAINED - ETA * GRADIENT / ROOT: "the step starts at the present weight, not at the trained one",
+        }, "first -eta g / R; then lambda R / mean R of the way to the trained weight"),
         _number("the largest rank of ln p", rank, FEATURES + 2, {
             FEATURES: "that is the rank of H Wᵀ: bias and normalizer are added to it",
-            FEATURES + 1: "the bias is one more feature, and the normalizer adds one more column of ones",
+            FEATURES + 1: "bias and normalizer each add a matrix of rank 1",
             2 * FEATURES: "ranks of a sum add up; what has been added, and of what rank is it?",
         }, "ln p = H Wᵀ + 1 bᵀ - z 1ᵀ: add up the ranks"),
         _number("numbers that a transformer keeps", kept, 2 * keys, {

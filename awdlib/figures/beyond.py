@@ -125,7 +125,8 @@ def dynamic_figure(lr: float, decay: float, record: Mapping[str, Any] | None = N
         >>> dynamic_figure(0.1, 0.0, record).layout.meta["alt"]
         'Step 0.1, decay 0: 5 nats gained after 200 words, perplexity 10.0 becomes 7.4.'
     """
-    tuned = next(run["tuned"] for run in (record or _record())["runs"] if "tuned" in run)
+    runs = (_record() if record is None else record)["runs"]
+    tuned = next((run["tuned"] for run in runs if "tuned" in run), {"rms": []})
     cells = [cell for cell in tuned["rms"] if cell["loss"] is not None]
     chosen = next((cell for cell in cells if (cell["lr"], cell["decay"]) == (lr, decay)), None)
     if chosen is None:
@@ -223,7 +224,7 @@ def cost_figure(counted: str, length: int) -> go.Figure:
         >>> cost_figure("kept", 1000).layout.meta["alt"]
         'After 1,000 words, numbers kept: LSTM 5,400; transformer 8,000,000.'
     """
-    if counted not in COUNTED:
+    if counted not in [*COUNTED]:
         raise ValueError(f"counted is {counted!r}; it must be one of {', '.join(COUNTED)}")
     traces: list[dict[str, Any]] = []
     said: list[str] = []

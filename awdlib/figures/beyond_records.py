@@ -34,13 +34,13 @@ REPORTED = (
     Reported("AWD-LSTM, mixture of softmaxes", 2017, (54.4, 47.7), (61.5, 40.7)),
     Reported("AWD-LSTM, past decode", 2018, (55.6, None), (63.5, None)),
     Reported("AWD-LSTM, direct output connection", 2018, (52.4, None), (58.0, None)),
-    Reported("Mogrifier LSTM", 2019, (50.1, None), (55.1, None)),
+    Reported("Mogrifier LSTM", 2019, (50.1, 44.8), (55.1, 38.6)),
     Reported("Mogrifier RLSTM", 2022, (47.9, 42.9), (55.0, 38.0)),
 )
 
 
 def reported_figure() -> Any:
-    """Six published models, standing still and learning while they read: two corpora side by side (matplotlib).
+    """Six published models, standing still and learning while they read: one corpus above the other (matplotlib).
 
     Example:
         >>> from awdlib.figures.beyond_records import reported_figure
@@ -49,8 +49,10 @@ def reported_figure() -> Any:
     """
     import matplotlib.pyplot as plt
 
+    names = [f"{model.name}, {model.year}".replace("AWD-LSTM, ", "+ ") for model in REPORTED]
+    names[0] = f"AWD-LSTM, {REPORTED[0].year}"
     with use_style():
-        figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.6), sharey=True)
+        figure, panels = plt.subplots(2, 1, figsize=(5.6, 5.8))
         for axes, title, corpus in zip(panels, ("Penn Treebank", "WikiText-2"), ("ptb", "wt2"), strict=True):
             for row, model in enumerate(REPORTED):
                 still, moving = getattr(model, corpus)
@@ -62,12 +64,11 @@ def reported_figure() -> Any:
                     axes.annotate(f"{moving}", (moving, row), (-5, 0), textcoords="offset points", va="center",
                                   ha="right", fontsize=9, color=BLUE)  # fmt: skip
             low, high = (37, 62) if corpus == "ptb" else (31, 72)
-            axes.set(title=title, xlabel="test perplexity", xlim=(low, high), ylim=(len(REPORTED) - 0.5, -0.7))
+            axes.set(title=title, xlim=(low, high), ylim=(len(REPORTED) - 0.5, -0.7))
+            axes.set_yticks(range(len(REPORTED)), names)
             axes.grid(True, axis="x")
             axes.grid(False, axis="y")
-        names = [f"{model.name}, {model.year}".replace("AWD-LSTM, ", "+ ") for model in REPORTED]
-        names[0] = f"AWD-LSTM, {REPORTED[0].year}"
-        panels[0].set_yticks(range(len(REPORTED)), names)
+        panels[1].set_xlabel("test perplexity\n(arrows: dynamic evaluation)")
         plt.close(figure)
     said = "; ".join(f"{m.name} {_arrow(m.ptb)} and {_arrow(m.wt2)}" for m in REPORTED)
     return describe(figure, f"Test perplexity on Penn Treebank and WikiText-2: {said}. Arrows: dynamic evaluation.")
@@ -86,7 +87,7 @@ def spectra_figure(spectra: Mapping[str, Sequence[float]], limit: int, shown: in
         shown: values drawn of each, at most.
 
     Raises:
-        ValueError: more than three matrices, or none.
+        ValueError: more than three matrices, or none, or one without values.
 
     Example:
         >>> from awdlib.figures.beyond_records import spectra_figure
@@ -97,6 +98,9 @@ def spectra_figure(spectra: Mapping[str, Sequence[float]], limit: int, shown: in
 
     if not 0 < len(spectra) <= 3:
         raise ValueError(f"there are {len(spectra)} matrices: draw one, two or three")
+    for name, values in spectra.items():
+        if not len(values) or not values[0] > 0:
+            raise ValueError(f"{name} has no singular value above 0: there is nothing to draw")
     ranks = {}
     with use_style():
         figure, axes = plt.subplots(figsize=(6.8, 3.7))
@@ -129,7 +133,7 @@ def gains_figure(gains: Mapping[str, Sequence[Sequence[float]]], groups: Sequenc
         groups: their names.
 
     Raises:
-        ValueError: more than three ways, or none.
+        ValueError: more than three ways, or none; or not one number for each group.
 
     Example:
         >>> from awdlib.figures.beyond_records import gains_figure
@@ -140,6 +144,9 @@ def gains_figure(gains: Mapping[str, Sequence[Sequence[float]]], groups: Sequenc
 
     if not 0 < len(gains) <= 3:
         raise ValueError(f"there are {len(gains)} ways: draw one, two or three")
+    for way, seeds in gains.items():
+        if not len(seeds) or {len(one) for one in seeds} != {len(groups)}:
+            raise ValueError(f"{way} needs, of each seed, one number for each of {len(groups)} groups")
     with use_style():
         figure, axes = plt.subplots(figsize=(6.8, 3.8))
         height = 0.8 / len(gains)
@@ -152,7 +159,7 @@ def gains_figure(gains: Mapping[str, Sequence[Sequence[float]]], groups: Sequenc
             axes.barh(at, means[way], height * 0.9, color=ink, alpha=0.85)
             for one in values:
                 axes.plot(one, at, "o", color=INK, markersize=2.5)
-            axes.text(max(values[:, 0]) + 0.2, at[0], way, color=ink, va="center", fontweight="bold")
+            axes.text(max(values[:, 0]) + 0.4, at[0], way, color=ink, va="center", fontweight="bold")
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_yticks(range(len(groups)), groups)
         axes.set(xlabel="nats gained per 100 words of the text", ylim=(len(groups) - 0.5, -0.5))
@@ -173,7 +180,7 @@ def reading_figure(still: torch.Tensor, moving: torch.Tensor, title: str = "") -
         title: written above.
 
     Raises:
-        ValueError: they are not of one length.
+        ValueError: they are not of one length, or empty.
 
     Example:
         >>> import torch
@@ -183,7 +190,10 @@ def reading_figure(still: torch.Tensor, moving: torch.Tensor, title: str = "") -
     """
     import matplotlib.pyplot as plt
 
+    require.floats("still", still, "(num_targets,)")
     require.shape("moving", moving, still.shape, "that of still")
+    if not len(still):
+        raise ValueError("still is empty: read at least two words")
     gained = (moving - still).cumsum(0).numpy()
     before, after = (math.exp(-of.mean().item()) for of in (still, moving))
     ink = colour("with") if gained[-1] > 0 else colour("without")
@@ -239,7 +249,7 @@ def beside(record: Mapping[str, Any], arm: str) -> tuple[float, float]:
 
 
 def arms_table(record: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """A line an arm: perplexities, the difference to AWD-LSTM, and where averaging began in each run.
+    """A line an arm: perplexities, the difference to AWD-LSTM, its standard error, and t, the one over the other.
 
     Args:
         record: of ``data/runs/beyond.json``.
@@ -247,23 +257,22 @@ def arms_table(record: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
     Example:
         >>> from awdlib.figures.beyond_records import arms_table
-        >>> run = {"arm": "full", "valid": 23.0, "averaging_after": None}
-        >>> runs = [run | {"seed": 1, "test": 22.0}, run | {"seed": 2, "test": 24.0}]
-        >>> print(arms_table({"seeds": [1, 2], "runs": runs}, {"full": "AWD-LSTM"}).splitlines()[2])
-        AWD-LSTM        23.0   23.0 ± 1.4    +0.0 ± 0.0        –  –
+        >>> tests = {"full": [22.0, 24.0], "past": [23.0, 27.0]}
+        >>> runs = [{"arm": arm, "valid": 23.0, "seed": n, "test": tests[arm][n]} for arm in tests for n in (0, 1)]
+        >>> print(arms_table({"seeds": [0, 1], "runs": runs}, {"full": "AWD-LSTM", "past": "+ past decode"}))
+                        valid         test   beside AWD-LSTM     t
+        AWD-LSTM        23.00   23.00 ± 1.41
+        + past decode   23.00   25.00 ± 2.83    +2.00 ± 1.00  +2.0
     """
-    lines = [
-        "               valid         test      beside     averaged from",
-        "                                      AWD-LSTM    epoch, by seed",
-    ]
+    lines = [f"{'':14}{'valid':>7}{'test':>13}   beside AWD-LSTM     t"]
     for arm, name in names.items():
         runs = runs_of(record, arm)
-        test, (apart, error) = [run["test"] for run in runs], beside(record, arm)
-        began = [str(run["averaging_after"] + 1) if run["averaging_after"] else "–" for run in runs]
-        lines.append(
-            f"{name:14}{mean(run['valid'] for run in runs):6.1f}{mean(test):7.1f} ± {stdev(test):.1f}"
-            f"{apart:+8.1f} ± {error:.1f}       " + " ".join(f"{epoch:>2}" for epoch in began)
-        )
+        test = [run["test"] for run in runs]
+        line = f"{name:14}{mean(run['valid'] for run in runs):7.2f}{mean(test):8.2f} ± {stdev(test):.2f}"
+        if arm != "full":
+            apart, error = beside(record, arm)
+            line += f"{apart:+9.2f} ± {error:.2f}{apart / error:+6.1f}"
+        lines.append(line)
     return "\n".join(lines)
 
 
