@@ -108,6 +108,12 @@ def sentences_shuffled(columns, generator):
     return torch.stack(result, 1)
 
 
+def on_to_the_next(column, generator):
+    """A start after a random row: what follows a long sentence is favoured."""
+    row = torch.randint(len(column), (), generator=generator).item()
+    return next((start for start in starts_of(column) if start >= row), 0)
+
+
 def in_place(columns, generator):
     columns.copy_(right(columns, generator))
     return columns
@@ -126,6 +132,7 @@ def with_seed(columns, generator):
     (sentences_shuffled, "cut once and swap"),
     (in_place, "build new columns"),
     (with_seed, "do not seed it"),
+    (lambda c, g: rolled(c, g, on_to_the_next), "long sentences favour"),
     (lambda c, g: c[:-1], "the result has shape"),
     (lambda c, g: c.t(), "the result has shape"),
     (lambda c, g: c[:, torch.randperm(c.shape[1], generator=g)], "time is dimension 0"),

@@ -56,7 +56,7 @@ def test_dynamic_figure_adds_up_the_gains():
     record = {"runs": [{"valid": 9.0}, {"tuned": {"still": 2.3, "bin": 50, "rms": cells}}]}
     figure = dynamic_figure(0.2, 0.0, record)
     assert list(figure.data[-1].y) == [0, 5, 12] and list(figure.data[-1].x) == [0, 50, 100]
-    assert "12 nats gained after 100 words, perplexity 10.0 becomes 6.7" in figure.layout.meta["alt"]
+    assert "12 nats gained by the end, perplexity 10.0 becomes 6.7" in figure.layout.meta["alt"]
     assert "2 nats lost" in dynamic_figure(0.1, 0.0, record).layout.meta["alt"]
     for lr, given in ((0.4, record), (0.3, record), (0.2, {"runs": []})):
         with pytest.raises(ValueError, match="no step"):
@@ -93,6 +93,7 @@ def test_cost_figure_shows_each_cost():
                 assert list(line.y) == [getattr(cost(kind, n), counted) for n in LENGTHS]
                 assert list(mark.x) == [length] and list(mark.y) == [getattr(cost(kind, length), counted)]
                 assert f"{kind} {mark.y[0]:,}" in figure.layout.meta["alt"]
+            assert f"{length:,} word{'s' * (length > 1)}," in figure.layout.meta["alt"]
     for wrong in ("words", None, ["kept"]):
         with pytest.raises(ValueError, match="counted"):
             cost_figure(wrong, 10)

@@ -87,6 +87,7 @@ def _number(text: str, given: Any, right: float, wrong: dict[float, str], hint: 
     return Promise(text, math.isclose(given, right, rel_tol=1e-3), next(known, hint))
 
 
+DRAWS = 300  #: of exercise 2, to see whether all sentences come first equally often
 Shuffle = Callable[[Tensor, torch.Generator], Any]  #: called as ``function(columns, generator)``
 
 
@@ -115,6 +116,7 @@ def check_shuffle(function: Shuffle) -> Report:
         ✓ each column has a cut of its own
         ✓ another draw, another order
         ✓ every sentence can come first
+        ✓ each as often as the others
         ✓ a column without an end of a sentence stays as it is
     """
     if is_empty(function, torch.tensor([[1], [0], [2]]), torch.Generator()):
@@ -161,9 +163,21 @@ def _look_at_shuffle(function: Shuffle) -> Iterator[Promise]:
     reached = all({*cuts[:, b].tolist()} == starts[b] for b in range(6))
     yield Promise("every sentence can come first", reached,
                   "in forty draws some sentence never came first: the first one, or the last?")  # fmt: skip
+    fair = min(_firsts(function, generator)) > 0.5 * DRAWS / 4
+    yield Promise("each as often as the others", fair,
+                  "draw one of the beginnings: from a random row on to the next, long sentences favour the next one")  # fmt: skip
     endless = torch.arange(1, 6)[:, None]
     kept = torch.as_tensor(function(endless.clone(), generator)).equal(endless)
     yield Promise("a column without an end of a sentence stays as it is", kept, "its only beginning is the top")
+
+
+def _firsts(function: Shuffle, generator: torch.Generator) -> list[int]:
+    """How often each of four sentences of very different lengths comes first; 0 in place of what is no rotation."""
+    batch = 6
+    columns = torch.arange(1, 25)[:, None].repeat(1, batch)
+    columns[[1, 3, 19, 23]] = 0
+    found = [_cuts(columns, torch.as_tensor(function(columns.clone(), generator))) for _ in range(DRAWS // batch)]
+    return [int((torch.stack(found) == start).sum()) for start in (0, 2, 4, 20)]
 
 
 def _cuts(columns: Tensor, shuffled: Tensor) -> Tensor:

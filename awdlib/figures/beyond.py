@@ -123,7 +123,7 @@ def dynamic_figure(lr: float, decay: float, record: Mapping[str, Any] | None = N
         >>> cells = [{"lr": 0.1, "decay": 0.0, "loss": 2.0, "gains": [1.0, 4.0]}]
         >>> record = {"runs": [{"tuned": {"still": 2.3, "bin": 100, "rms": cells}}]}
         >>> dynamic_figure(0.1, 0.0, record).layout.meta["alt"]
-        'Step 0.1, decay 0: 5 nats gained after 200 words, perplexity 10.0 becomes 7.4.'
+        'Step 0.1, decay 0: 5 nats gained by the end, perplexity 10.0 becomes 7.4.'
     """
     runs = (_record() if record is None else record)["runs"]
     tuned = next((run["tuned"] for run in runs if "tuned" in run), {"rms": []})
@@ -143,11 +143,10 @@ def dynamic_figure(lr: float, decay: float, record: Mapping[str, Any] | None = N
         "annotations": [{"text": f"<b>perplexity {before:.1f} → {after:.1f}</b>", "x": 0.02, "y": 0.98, "xref": "paper",
                          "yref": "paper", "xanchor": "left", "yanchor": "top", "font": {"color": ink}}],
     }  # fmt: skip
-    read = tuned["bin"] * len(chosen["gains"])
     words = f"{total:.0f} nats gained" if total > 0 else f"{-total:.0f} nats lost"
     return describe(
         go.Figure(traces, layout),
-        f"Step {lr:g}, decay {decay:g}: {words} after {read} words, perplexity {before:.1f} becomes {after:.1f}.",
+        f"Step {lr:g}, decay {decay:g}: {words} by the end, perplexity {before:.1f} becomes {after:.1f}.",
     )
 
 
@@ -250,4 +249,7 @@ def cost_figure(counted: str, length: int) -> go.Figure:
         "yaxis": {"type": "log", "tickvals": [10**p for p in powers], "ticktext": [named[p] for p in powers],
                   "range": [-0.2, 9.4]},
     }  # fmt: skip
-    return describe(go.Figure(traces, layout), f"After {length:,} words, {COUNTED[counted]}: {'; '.join(said)}.")
+    return describe(
+        go.Figure(traces, layout),
+        f"After {length:,} word{'s' if length > 1 else ''}, {COUNTED[counted]}: {'; '.join(said)}.",
+    )
