@@ -165,7 +165,7 @@ def _look_at_shuffle(function: Shuffle) -> Iterator[Promise]:
                   "in forty draws some sentence never came first: the first one, or the last?")  # fmt: skip
     fair = min(_firsts(function, generator)) > 0.5 * DRAWS / 4
     yield Promise("each as often as the others", fair,
-                  "draw one of the beginnings: from a random row on to the next, long sentences favour the next one")  # fmt: skip
+                  "draw one of the beginnings: a random row finds long sentences more often")  # fmt: skip
     endless = torch.arange(1, 6)[:, None]
     kept = torch.as_tensor(function(endless.clone(), generator)).equal(endless)
     yield Promise("a column without an end of a sentence stays as it is", kept, "its only beginning is the top")
