@@ -43,10 +43,9 @@ def check_by_hand(stepped: float, rank: int, kept: int) -> Report:
     """
     if any(answer is ... for answer in (stepped, rank, kept)):
         return YOUR_TURN
-    stepped, rank, kept = (
-        require.number(name, answer.item() if getattr(answer, "shape", None) == () else answer)
-        for name, answer in (("stepped", stepped), ("rank", rank), ("kept", kept))
-    )
+    given: dict[str, Any] = {"stepped": stepped, "rank": rank, "kept": kept}
+    for name, answer in given.items():
+        given[name] = require.number(name, answer.item() if getattr(answer, "shape", None) == () else answer)
     way = LAMBDA * ROOT / MEAN_ROOT
     unscaled = WEIGHT - ETA * GRADIENT
 
@@ -55,7 +54,7 @@ def check_by_hand(stepped: float, rank: int, kept: int) -> Report:
 
     keys = 4 * 64 * 1000
     return Report((
-        _number("the weight after the step", stepped, STEP, {
+        _number("the weight after the step", given["stepped"], STEP, {
             STEPPED: "it is also led back to the trained weight",
             STEPPED + LAMBDA * (TRAINED - STEPPED): "the way back is longer where R is above its mean",
             STEPPED - way * (TRAINED - STEPPED): "the way back leads towards the trained weight",
@@ -67,12 +66,12 @@ def check_by_hand(stepped: float, rank: int, kept: int) -> Report:
             home(TRAINED - ETA * GRADIENT / ROOT): "the step starts at the present weight, not at the trained one",
             TRAINED - ETA * GRADIENT / ROOT: "the step starts at the present weight, not at the trained one",
         }, "first -eta g / R; then lambda R / mean R of the way to the trained weight"),
-        _number("the largest rank of ln p", rank, FEATURES + 2, {
+        _number("the largest rank of ln p", given["rank"], FEATURES + 2, {
             FEATURES: "that is the rank of H Wᵀ: bias and normalizer are added to it",
             FEATURES + 1: "bias and normalizer each add a matrix of rank 1",
             2 * FEATURES: "ranks of a sum add up; what has been added, and of what rank is it?",
         }, "ln p = H Wᵀ + 1 bᵀ - z 1ᵀ: add up the ranks"),
-        _number("numbers that a transformer keeps", kept, 2 * keys, {
+        _number("numbers that a transformer keeps", given["kept"], 2 * keys, {
             keys: "a key and a value for each word and layer",
             2 * 64 * 1000: "each layer keeps its own",
             2 * 4 * 64: "for each of the words",

@@ -126,7 +126,7 @@ def dynamic_figure(lr: float, decay: float, record: Mapping[str, Any] | None = N
         'Step 0.1, decay 0: 5 nats gained by the end, perplexity 10.0 becomes 7.4.'
     """
     runs = (_record() if record is None else record)["runs"]
-    tuned = next((run["tuned"] for run in runs if "tuned" in run), {"rms": []})
+    tuned: dict[str, Any] = next((run["tuned"] for run in runs if "tuned" in run), {"rms": []})
     cells = [cell for cell in tuned["rms"] if cell["loss"] is not None]
     chosen = next((cell for cell in cells if (cell["lr"], cell["decay"]) == (lr, decay)), None)
     if chosen is None:
