@@ -229,6 +229,28 @@ def test_a_mixture_is_trained_on_its_own_loss_and_evaluated_like_any_model():
     assert evaluate(model, words) == pytest.approx(-ln_p.mean().item(), rel=1e-5)
 
 
+def test_both_models_carry_states_draw_masks_and_clip_as_all_do():
+    """Two windows in a row against the plain way; past decode with a weight too small to be seen."""
+    config = replace(CONFIG, max_grad_norm=0.05)
+    for model, weight in ((MixtureOfSoftmaxes(SIZES, 3, generator=generator()), 0.0),
+                          (PastDecoder(SIZES, generator=generator()), 1e-9)):  # fmt: skip
+        twin = Training(copy.deepcopy(model), config)
+        run = BeyondTraining(model, config, past_weight=weight)
+        ours = theirs = run.states
+        for seed in (3, 4):
+            inputs, targets = text(40, seed).view(10, 4), text(40, seed + 7).view(10, 4)
+            loss, ours = run.gradients(Window(inputs, targets, ours))
+            due, theirs = plain_gradients(twin.model, config, Window(inputs, targets, theirs), twin.mask_generator)
+            assert loss.item() == pytest.approx(due.item(), rel=1e-5)
+            for state, other in zip(ours, theirs, strict=True):
+                assert all(a.equal(b) and a.any() for a, b in zip(state, other, strict=True))
+            pairs = zip(model.parameters(), twin.model.parameters(), strict=True)
+            grads = [(a.grad, torch.zeros_like(b) if b.grad is None else b.grad) for a, b in pairs]
+            for a, b in grads:
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+            assert torch.cat([a.flatten() for a, _ in grads]).norm().item() == pytest.approx(0.05, rel=1e-3)
+
+
 # dynamic evaluation
 
 
