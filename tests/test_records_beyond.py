@@ -2,7 +2,6 @@
 
 import json
 import math
-import statistics
 from dataclasses import asdict
 
 import beyond as experiment
@@ -94,18 +93,31 @@ def test_the_gains_of_hundreds_add_up_to_the_losses():
 # what the chapter says of it
 
 
+def test_averaging_begins_with_one_epoch_in_every_run():
+    lstms = [run for run in RECORD["runs"] if run["arm"] != "transformer"]
+    for run in lstms:
+        due = experiment.AVERAGE_FROM - 1 if run["epochs"] == RECORD["training"]["epochs"] else None
+        assert run["averaging_after"] == due
+    assert experiment.AVERAGE_FROM == 30 and experiment.TUNING_EPOCHS == 12 and len(lstms) == 15
+
+
 def test_what_the_chapter_says_of_training():
-    """No arm is told from AWD-LSTM by three seeds; where averaging begins in good time, all arms end alike."""
-    spread = statistics.stdev(run["test"] for run in FULL)
+    """No arm is told from AWD-LSTM by three seeds; two runs of past decode are behind, and still falling."""
+    full = [run["test"] for run in FULL]
+    assert max(full) - min(full) < 0.15
     for arm in ("shuffle", "past", "mixture"):
         apart, error = beside(RECORD, arm)
-        assert abs(apart) < min(spread, 4.3 * error), arm
-    runs = [run for arm in ("full", "shuffle", "past", "mixture") for run in runs_of(RECORD, arm)]
-    timely = [run["test"] for run in runs if 31 <= (run["averaging_after"] or 0) + 1 <= 36]
-    others = [run for run in runs if run["test"] not in timely]
-    assert len(timely) == 5 and max(timely) - min(timely) < 0.2
-    assert len(others) == 7 and min(run["test"] for run in others) > max(timely) + 0.5
-    assert all(not run["averaging_after"] or run["averaging_after"] < 30 for run in others)
+        assert abs(apart) < 4.3 * error, arm
+        assert apart - 4.3 * error > -0.5 or arm == "past", "half a point of gain would have been seen"
+    curves = {arm: np.array([run["curve"] for run in runs_of(RECORD, arm)]) for arm in ("full", "shuffle", "past")}
+    mixtures = np.array([run["curve"] for run in runs_of(RECORD, "mixture")])
+    assert (mixtures[:, :10].min(0) > np.concatenate([*curves.values()])[:, :10].max(0)).all()
+    assert all(22 < run["curve"][-1] < 24 for arm in (*curves, "mixture") for run in runs_of(RECORD, arm))
+    past = runs_of(RECORD, "past")
+    behind = [one["test"] - other for one, other in zip(past, full, strict=True)]
+    slow = [run for run, apart in zip(past, behind, strict=True) if apart > 0.7]
+    assert len(slow) == 2 and abs(min(behind)) < 0.1
+    assert all(run["curve"][-1] < run["curve"][-6] - 0.5 for run in slow)
 
 
 def test_what_the_chapter_says_of_steps():
@@ -119,35 +131,30 @@ def test_what_the_chapter_says_of_steps():
 
 
 def test_what_the_chapter_says_of_reading():
-    """The cache helps, dynamic evaluation helps more, and both together a little more, in every seed."""
+    """The plain rule helps, the cache more, the RMS rule still more, and with a cache over it a little more."""
     for run in FULL:
         reached = {way: found["test"] for way, found in run["ways"].items()}
-        assert reached["rms+cache"] < reached["rms"] < min(reached["static+cache"], reached["sgd"])
-        assert max(reached["static+cache"], reached["sgd"]) < reached["static"]
+        assert reached["rms+cache"] < reached["rms"] < reached["static+cache"] < reached["sgd"] < reached["static"]
         assert reached["rms"] - reached["rms+cache"] < 0.25 * (reached["static"] - reached["static+cache"])
 
 
 def test_what_the_chapter_says_of_kinds_of_words():
-    names, topics, others, ends = range(4)
-    cache, dynamic, both = (kind_gains(RECORD, way) for way in ("static+cache", "rms", "rms+cache"))
-    for found in (cache, dynamic, both):
-        assert (found[:, names] > 7).all() and (found[:, [others, ends]] < 0).all()
+    """Names gain eight to twelve nats, all else loses a little; topic words lack much, and nothing finds it."""
+    names, topics, *_ = range(4)
+    ways = cache, dynamic, both = [kind_gains(RECORD, way) for way in ("static+cache", "rms", "rms+cache")]
+    for found in ways:
+        assert (found[:, names] > 7.95).all() and (found[:, names] < 12.05).all()
+        assert (np.delete(found, names, 1) < 0).all() and (np.delete(found, names, 1) > -2).all()
     assert (dynamic[:, names] > cache[:, names]).all() and (both[:, names] > dynamic[:, names]).all()
     assert (both[:, names] < 0.7 * (cache + dynamic)[:, names]).all()
-    lacking = kind_gains(RECORD, "floor")[:, topics]
-    poor = lacking.argmax()
-    assert lacking[poor] > 2 * np.delete(lacking, poor).max()
-    assert dynamic[poor, topics] > 5 > 2 > cache[poor, topics] and (np.delete(dynamic[:, topics], poor) < 0).all()
-    assert FULL[poor]["test"] == max(run["test"] for run in FULL)
+    assert (kind_gains(RECORD, "floor")[:, topics] > 7).all()
 
 
 def test_what_the_chapter_says_of_places_in_a_document():
-    gains = [
-        statistics.mean((run["places"][n]["rms"] - run["places"][n]["static"]) / run["places"][n]["words"]
-                        for run in FULL)
-        for n in range(len(RECORD["places"]))
-    ]  # fmt: skip
-    assert gains[0] < 0 < 0.1 < gains[-1] == max(gains)
+    """Nothing is gained in the first thirty words, most where a document is long."""
+    for run in FULL:
+        gains = [(group["rms"] - group["static"]) / group["words"] for group in run["places"]]
+        assert RECORD["places"][2] == 31 and max(gains[:2]) < 0 < 0.1 < gains[-1] == max(gains)
 
 
 # the experiment's own pieces
@@ -190,8 +197,8 @@ def test_the_cache_over_a_still_reading_is_the_librarys():
 
 def test_what_the_chapter_says_of_transformers():
     apart, error = beside(RECORD, "transformer")
-    assert 0 < apart < 4.3 * error
-    test = [run["test"] for run in runs_of(RECORD, "transformer")]
-    assert statistics.stdev(test) < statistics.stdev(run["test"] for run in FULL)
+    assert 4.3 * error < apart and 2 < apart < 3
+    pairs = zip(runs_of(RECORD, "transformer"), FULL, strict=True)
+    assert all(one["test"] > other["test"] + 1 for one, other in pairs)
     steps = {values["lr"] for values in RECORD["tried"]["transformer"]}
     assert runs_of(RECORD, "transformer")[0]["values"]["lr"] == max(steps) and len(steps) == 2
