@@ -161,7 +161,11 @@ def test_values_are_written_with_a_minus_and_one_of_a_unit_in_the_singular():
     texts = [control.text(value) for value in control.values]
     assert texts == ["−1.0 step", "−0.5 steps", "0.0 steps", "0.5 steps", "1.0 step", "1.5 steps", "2.0 steps"]
     assert [slider(1, 2, 1, 1, unit=unit).text(1) for unit in ("s", "nats", "")] == ["1 s", "1 nat", "1"]
-    assert steps([1e-7, 1], 1).texts == ("1e-07", "1")
+
+
+def test_values_are_written_out_with_commas_between_thousands():
+    assert steps([-1e-7, 5e-05, 0.1 + 0.2, 1e6], 1e6).texts == ("−0.0000001", "0.00005", "0.3", "1,000,000")
+    assert slider(500, 1500, 500, 500).texts == ("500", "1,000", "1,500")
 
 
 def test_function_sees_the_values_that_were_declared():

@@ -1,14 +1,16 @@
 """The decks in a browser: they start without a network, nothing runs over an edge, and their figures are alive."""
 
 import json
+import re
 from itertools import pairwise
 
 import pytest
-from browsing import SITE, draw, settle
+from browsing import ROOT, SITE, draw, draw_all, settle
 
 pytestmark = pytest.mark.browser
 
 DECKS = sorted(path.name for path in SITE.glob("slides/*.html") if path.name != "index.html")
+TITLE = re.search(r"^title: (.+)$", (ROOT / "_config.yml").read_text(encoding="utf-8"), re.MULTILINE)[1]
 SMALLEST = 12  # of the letters of a slide, of whose height 720 of these pixels make up the whole
 
 # goes through all slides, and measures each as soon as it lies still
@@ -55,6 +57,12 @@ def test_there_is_a_deck_for_every_chapter_and_the_list_has_them_all(visit):
 
 
 @pytest.mark.parametrize("name", DECKS)
+def test_a_deck_says_which_book_it_is_from(name):
+    text = (SITE / "slides" / name).read_text(encoding="utf-8")
+    assert f"slides of {TITLE}</title>" in text and f'<p class="part">{TITLE} · ' in text
+
+
+@pytest.mark.parametrize("name", DECKS)
 def test_every_slide_can_be_read_and_nothing_runs_over_its_edge(deck, name):
     slides = deck(name).evaluate(WALK)
     assert len(slides) > 5
@@ -97,3 +105,15 @@ def test_dark_is_one_key_away(deck):
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.keyboard.press("d")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+def test_a_deck_prints_a_slide_a_page_with_every_figure_drawn(visit):
+    page = visit("slides/gru.html?print-pdf", width=1280)
+    page.wait_for_function("window.Reveal && Reveal.isReady() && document.querySelector('.pdf-page')")
+    assert page.locator(".pdf-page").count() == page.evaluate("Reveal.getTotalSlides()")
+    figures = draw_all(page)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert figures
+    for figure in figures:
+        assert figure.locator("input").first.is_hidden() and figure.locator("output").first.is_visible()

@@ -70,7 +70,7 @@ def _decimals(*numbers: float) -> int:
 
 def _written(number: str) -> str:
     """With the sign for minus and not a hyphen, which would be smaller than a plus."""
-    return number.replace("-", "\N{MINUS SIGN}") if "e" not in number else number
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def slider(
@@ -113,7 +113,7 @@ def slider(
     whole = isinstance(start, int) and isinstance(step, int)
     places = _decimals(start, step)
     values = tuple(int(start + i * step) if whole else round(start + i * step, 6) for i in range(count + 1))
-    texts = tuple(_written(f"{v:.{places}f}") for v in values)
+    texts = tuple(_written(f"{v:,.{places}f}") for v in values)
     _require_different("a slider", values)
     return _made("slider", values, value if whole else round(value, 6), texts, label, symbol, unit)
 
@@ -131,8 +131,8 @@ def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str
 
     Example:
         >>> from awdlib.explore import steps
-        >>> steps([0.1, 1, 10, 30], 10, label="learning rate").texts
-        ('0.1', '1', '10', '30')
+        >>> steps([0.00005, 0.1, 30, 1000], 30, label="learning rate").texts
+        ('0.00005', '0.1', '30', '1,000')
     """
     if not isinstance(values, Iterable):
         raise ValueError(f"the values of steps() are {require.shown(values)}; give a list of numbers")
@@ -140,7 +140,8 @@ def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str
     for given in listed:
         require.number("a slider's value", given)
     _require_different("steps()", listed)
-    return _made("slider", listed, value, tuple(_written(f"{v:g}") for v in listed), label, symbol, unit)
+    texts = tuple(_written(f"{Decimal(f'{v:g}'):,f}") for v in listed)  # six digits count, and none hides in an exponent
+    return _made("slider", listed, value, texts, label, symbol, unit)
 
 
 def choice(options: Mapping[Any, str] | Sequence[Any], value: Any, *, label: str = "") -> Control:
