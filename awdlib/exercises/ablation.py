@@ -7,7 +7,7 @@ from typing import Any
 
 from awdlib import _require as require
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 #: Exercise 1: losses in nats with neither part, with A alone, with B alone, with both.
 LOSSES = {"neither": 4.95, "A": 4.88, "B": 4.86, "A and B": 4.84}
@@ -104,7 +104,7 @@ def check_gap(function: Gap) -> Report:
         try:
             mean, error = (float(value) for value in function(_ARM[:count], _FULL[:count]))
         except Exception as problem:  # whatever a reader's code may raise
-            return Report((Promise(title, False, f"it raised {type(problem).__name__}: {problem}"),))
+            return Report((raised(title, problem),))
         means, errors = _gaps(_ARM[:count], _FULL[:count])
         found.append(Promise(f"mean difference, {title}", _near(mean, means[""]), _named(mean, means)))
         found.append(Promise(f"its standard error, {title}", _near(error, errors[""]), _named(error, errors)))
@@ -174,7 +174,7 @@ def check_seeds_needed(function: Needed) -> Report:
         try:
             given = function(effect, spread, dict(T_QUANTILES))
         except Exception as problem:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(problem).__name__}: {problem}")))
+            return Report((*found, raised(text, problem)))
         right = _seeds(effect, spread)
         found.append(Promise(text, given == right, _seeds_hint(given, right, effect, spread)))
     return Report(tuple(found))
@@ -256,7 +256,7 @@ def check_ablation(function: Ablate) -> Report:
     try:
         found = {name: float(value) for name, value in dict(function(run, full, changes, _SEEDS)).items()}
     except Exception as problem:  # whatever a reader's code may raise
-        return Report((Promise("it runs", False, f"it raised {type(problem).__name__}: {problem}"),))
+        return Report((raised("it runs", problem),))
     arms = {name: _BASE | change for name, change in _PARTS.items()}
     trained = [settings for settings, _ in run.calls]
     wanted = [_BASE, *arms.values()]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 RAW, KEPT = (2.0, -1.0, -1.0, 3.0), 2.0  #: of exercise 1: a unit over four steps, and its mask's entry at p = 0.5
 ALPHA, BETA = 2.0, 1.0  #: of exercise 1, the paper's
@@ -99,7 +99,7 @@ def check_gradient(function: Gradient) -> Report:
         try:
             given = torch.as_tensor(function(h.clone(), mask.clone(), alpha, beta)).detach().double()
         except Exception as error:  # whatever a reader's code may raise
-            found.append(Promise(name, False, f"it raised {type(error).__name__}: {error}"))
+            found.append(raised(name, error))
             continue
         right = _gradient(h, mask, alpha, beta)
         kept = given.shape == right.shape and torch.allclose(given, right, rtol=1e-4, atol=1e-7)
@@ -193,7 +193,7 @@ def check_dropped_steps(function: Expected) -> Report:
             try:
                 given = float(function(raw.clone(), 0.2, locked))
             except Exception as error:  # whatever a reader's code may raise
-                return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+                return Report((raised(text, error),))
             kept = math.isclose(given, _dropped_steps(raw, 0.2, locked), rel_tol=1e-5, abs_tol=1e-9)
             found.append(Promise(text, kept, _dropped_steps_hint(given, raw, 0.2, locked)))
     return Report(tuple(found))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.contracts import Dropout, Promise, Report, check_locked_dropout, check_mask
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 SEQ_LEN, BATCH, FEATURES = 35, 20, 400  #: the window of exercise 1
 
@@ -95,7 +95,7 @@ def check_noise(function: Noise) -> Report:
             try:
                 given = float(function(x, 0.2, locked))
             except Exception as error:  # whatever a reader's code may raise
-                return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+                return Report((raised(text, error),))
             right = _noise(x, 0.2, locked)
             hint = _noise_hint(given, right, locked)
             found.append(Promise(text, math.isclose(given, right, rel_tol=1e-6, abs_tol=1e-9), hint))

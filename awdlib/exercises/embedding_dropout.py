@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from awdlib import _require as require
-from awdlib.contracts import STANDARD_ERRORS, Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.contracts import STANDARD_ERRORS, Promise, Report, guarded
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 WINDOWS = 40  #: in which a row is looked for a gradient; dropped in all of them is less likely than one in 10**12
 SEQ_LEN, BATCH, FEATURES, VOCAB = 70, 40, 400, 10_000  #: the window of exercise 1: the paper's, on Penn Treebank
@@ -105,7 +105,7 @@ def check_spread(function: Spread) -> Report:
             try:
                 given = float(function(tokens.clone(), 0.2, types))
             except Exception as error:  # whatever a reader's code may raise
-                return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+                return Report((raised(text, error),))
             right = _spread(tokens, 0.2, types)
             found.append(Promise(text, math.isclose(given, right, rel_tol=1e-4), _spread_hint(given, tokens, types)))
     return Report(tuple(found))
@@ -163,7 +163,7 @@ def check_per_sequence(function: Drop, p: float = 0.3) -> Report:
     require.number("p", p, "(0, 1)")
     if is_empty(function, torch.ones(2, 3, 4), torch.zeros(2, 3, dtype=torch.long), p, True):
         return YOUR_TURN
-    return _guarded(lambda: _look_per_sequence(function, p))
+    return guarded(lambda: _look_per_sequence(function, p))
 
 
 def _look_per_sequence(function: Drop, p: float) -> Iterator[Promise]:
@@ -230,7 +230,7 @@ def check_tied_embedding(make: Tied, p: float = 0.4) -> Report:
         ['drops something in training']
     """
     require.number("p", p, "(0, 1)")
-    return _guarded(lambda: _look_tied(make, p))
+    return guarded(lambda: _look_tied(make, p))
 
 
 def _look_tied(make: Tied, p: float) -> Iterator[Promise]:
@@ -307,15 +307,3 @@ def _look_at_the_tie(module: Any, weight: Tensor, every: Tensor) -> Iterator[Pro
     grad = module.weight.grad
     full = grad is not None and bool((grad != 0).any(1).all())
     yield Promise("every row gets a gradient through the softmax", full, "dropped or not: the tie is to the parameter")
-
-
-def _guarded(look: Callable[[], Iterator[Promise]]) -> Report:
-    """Collect promises from a fixed random state; a failure of the reader's code is a broken one."""
-    found: list[Promise] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1234)
-        try:
-            found.extend(look())
-        except Exception as error:  # a reader's code may fail in any way: say how, instead of a traceback
-            found.append(Promise("runs to the end", False, f"it raised {type(error).__name__}: {error}"))
-    return Report(tuple(found))

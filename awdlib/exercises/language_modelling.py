@@ -1,7 +1,7 @@
 """Checks for the exercises of the chapter *Language modelling and perplexity*."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -10,15 +10,9 @@ from torch.nn import functional as F
 
 from awdlib.batches import batchify, fixed_windows
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 GUESSES = (0.5, 0.25, 0.1, 0.2)  #: probabilities that exercise 1 is first tried on
-
-
-def _failed(what: str, error: Exception, before: Sequence[Promise] = (), remedy: str = "") -> Report:
-    """What was found before an answer failed, and that it failed."""
-    hint = "; ".join(filter(None, (f"it raised {type(error).__name__}: {error}", remedy)))
-    return Report((*before, Promise(what, False, hint)))
 
 
 def _hint(given: float, known: dict[str, float], otherwise: str) -> str:
@@ -57,9 +51,9 @@ def check_perplexity(function: Callable[[list[float]], float]) -> Report:
             given = float(function(p))
         except ArithmeticError as error:  # 1 over a product that has become 0, or the exponential of a sum
             remedy = "a product of many p is too small for a float: take the mean of the logarithms"
-            return _failed(name, error, found, remedy)
+            return Report((*found, raised(name, error, remedy)))
         except Exception as error:  # whatever a reader's code may raise
-            return _failed(name, error, found)
+            return Report((*found, raised(name, error)))
         nats, n = -sum(map(math.log, p)), len(p)
         known = {
             "this is the arithmetic mean of 1/p, and perplexity is the geometric one": sum(1 / q for q in p) / n,
@@ -99,7 +93,7 @@ def check_bits_per_character(function: Callable[[float, int, int], float]) -> Re
         try:
             given = float(function(perplexity, tokens, characters))
         except Exception as error:  # whatever a reader's code may raise
-            return _failed(name, error, found)
+            return Report((*found, raised(name, error)))
         bits, share = math.log2(perplexity), tokens / characters
         known = {
             "these are nats a character: divide by ln 2": bits * math.log(2) * share,
@@ -143,7 +137,7 @@ def check_bigram(function: Callable[[Tensor, float], Tensor]) -> Report:
     try:
         p = torch.as_tensor(function(counts.clone(), discount)).detach().double()
     except Exception as error:  # whatever a reader's code may raise
-        return _failed("gives a table of probabilities", error)
+        return Report((raised("gives a table of probabilities", error),))
     if p.shape != counts.shape:
         hint = f"its shape is {tuple(p.shape)}; it must be that of the counts, {tuple(counts.shape)}"
         return Report((Promise("gives a table of probabilities", False, hint),))
@@ -268,7 +262,7 @@ def check_evaluation(function: Callable[[torch.nn.Module, Tensor, int], float]) 
         try:
             given = float(function(Stub(seed=1), columns, length))
         except Exception as error:  # whatever a reader's code may raise
-            return _failed(name, error, found)
+            return Report((*found, raised(name, error)))
         known: dict[str, float] = {}
         for carried, kind in product((True, False), reasons):
             carry = "" if carried else "hand the state of one window to the next"

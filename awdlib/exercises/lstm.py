@@ -10,7 +10,7 @@ from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 from awdlib.recurrent import State, lstm_step, rnn_step
 
 INPUTS, HIDDEN = 400, 1150  #: the first layer of the paper's model, of which exercise 1 asks
@@ -82,7 +82,7 @@ def check_forget_bias(function: Callable[[float], float]) -> Report:
         try:
             given = float(function(steps))
         except Exception as error:  # whatever a reader's code may raise
-            return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+            return Report((raised(text, error),))
         gate = 0.5 ** (1 / steps)
         bias = math.log(gate / (1 - gate))
         found.append(Promise(text, _near(given, bias), _bias_hint(given, gate, bias, steps)))
@@ -136,7 +136,7 @@ def check_rnn_backward(function: Callable[[Tensor, Tensor, Tensor], tuple[Tensor
     try:
         given = tuple(torch.as_tensor(part).detach().double() for part in function(*_copies(dh, after, u)))
     except Exception as error:  # whatever a reader's code may raise
-        return Report((Promise("it returns two tensors", False, f"it raised {type(error).__name__}: {error}"),))
+        return Report((raised("it returns two tensors", error),))
     if len(given) != 2 or any(part.shape != dh.shape for part in given):
         shapes = ", ".join(str(tuple(part.shape)) for part in given)
         hint = f"it returned {shapes}; both errors have the shape of h, {tuple(dh.shape)}"
@@ -302,7 +302,7 @@ def _tried(function: Step, *arguments: Any) -> State | Report:
         if h.shape != c.shape or h.shape != arguments[1][0].shape:
             raise ValueError(f"h is {tuple(h.shape)} and c {tuple(c.shape)}; both are (batch, hidden_size)")
     except Exception as error:  # whatever a reader's code may raise
-        return Report((Promise("it returns h and c", False, f"it raised {type(error).__name__}: {error}"),))
+        return Report((raised("it returns h and c", error),))
     return h, c
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 LOSSES = (5.0, 4.4, 4.5, 4.2, 4.3, 4.0, 4.05, 4.1, 3.9, 4.15)  #: of exercise 1, where n is 2
 _CODED, _PRINTED = 10, 5
@@ -84,7 +84,7 @@ def check_spread(function: Callable[[float, float, float, int], Any]) -> Report:
         try:
             iterate, average = (float(value) for value in function(lr, curvature, noise, n))
         except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
+            return Report((*found, raised(text, error)))
         settled, long = _variances(lr, curvature, noise, n)
         whole = _with_its_ends(lr, curvature, noise, n)
         pairs = ((f"the iterate, {text}", iterate, [settled]), (f"the average, {text}", average, [long, whole]))
@@ -142,7 +142,7 @@ def check_conversion(function: Callable[[float, float, int], Any]) -> Report:
             rate, limit = (float(value) for value in function(lr, clip, steps))
         except Exception as error:  # whatever a reader's code may raise
             text = f"lr {lr:g} and clip {clip:g} on the sum over {steps} steps"
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
+            return Report((*found, raised(text, error)))
         found.append(
             Promise(f"the learning rate: {lr:g} on the sum over {steps} steps",
                     math.isclose(rate, lr * steps, rel_tol=1e-6), _rate_hint(rate, lr, steps))
@@ -195,7 +195,7 @@ def check_averaged_sgd(make: Callable[[list[Tensor], float], Any]) -> Report:
     try:
         return _averaged_sgd(make)
     except Exception as error:  # whatever a reader's code may raise
-        return Report((Promise("it runs", False, f"it raised {type(error).__name__}: {error}"),))
+        return Report((raised("it runs", error),))
 
 
 def _averaged_sgd(make: Callable[[list[Tensor], float], Any]) -> Report:

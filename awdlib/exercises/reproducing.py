@@ -4,14 +4,15 @@ import copy
 import io
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, look_at_numbers, raised
 
 _TEXTS = (
     ("windows of one length", (3.0, 4.0), (70, 70)),
@@ -35,20 +36,17 @@ def check_perplexity(function: Callable[[list[float], list[int]], Any]) -> Repor
     """
     if is_empty(function, [3.0, 4.0], [70, 70]):
         return YOUR_TURN
-    found: list[Promise] = []
-    for text, means, counts in _TEXTS:
-        try:
-            given = float(function([*means], [*counts]))
-        except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
-        loss = sum(mean * count for mean, count in zip(means, counts, strict=True)) / sum(counts)
-        kept = math.isclose(given, math.exp(loss), rel_tol=1e-5)
-        found.append(Promise(text, kept, _perplexity_hint(given, means, counts, loss)))
-    return Report(tuple(found))
+    cases = ((text, ([*means], [*counts]), math.exp(_loss(means, counts))) for text, means, counts in _TEXTS)
+    return look_at_numbers(function, cases, partial(math.isclose, rel_tol=1e-5), _perplexity_hint)
 
 
-def _perplexity_hint(given: float, means: tuple[float, ...], counts: tuple[int, ...], loss: float) -> str:
-    words = sum(counts)
+def _loss(means: Sequence[float], counts: Sequence[int]) -> float:
+    """The mean over all words."""
+    return sum(mean * count for mean, count in zip(means, counts, strict=True)) / sum(counts)
+
+
+def _perplexity_hint(given: float, _: float, means: list[float], counts: list[int]) -> str:
+    words, loss = sum(counts), _loss(means, counts)
     weighted = sum(count * math.exp(mean) for mean, count in zip(means, counts, strict=True)) / words
     last = "the exponential comes last: average the losses, not the perplexities"
     equal = "every window counts alike here: let each weigh as many words as it predicts"
@@ -97,7 +95,7 @@ def check_seed_range(function: Callable[[list[float]], Any]) -> Report:
         try:
             low, high = (float(value) for value in function([*own]))
         except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(seeds, False, f"it raised {type(error).__name__}: {error}")))
+            return Report((*found, raised(seeds, error)))
         centre = statistics.fmean(own)
         middle = math.isclose((low + high) / 2, centre, rel_tol=1e-5)
         right = t * statistics.stdev(own) * math.sqrt(1 + 1 / len(own))
@@ -214,7 +212,7 @@ def check_checkpoint(keep: Callable[[TinyRun], Any], bring_back: Callable[[TinyR
             return YOUR_TURN
         return Report(tuple(_checkpoint(run, keep, bring_back)))
     except Exception as error:  # whatever a reader's code may raise
-        return Report((Promise("it runs", False, f"it raised {type(error).__name__}: {error}"),))
+        return Report((raised("it runs", error),))
 
 
 def _checkpoint(

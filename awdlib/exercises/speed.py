@@ -3,10 +3,11 @@
 import math
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.contracts import Report
+from awdlib.exercises.answers import YOUR_TURN, is_empty, look_at_numbers
 from awdlib.model import ModelConfig
 
 _SIZES = ((10_000, 400, 1150, 3), (2_000, 200, 400, 2), (300, 24, 40, 1))
@@ -28,17 +29,12 @@ def check_gru_operations(function: Callable[[int, int, int, int], Any]) -> Repor
     """
     if is_empty(function, *_SIZES[0]):
         return YOUR_TURN
-    found: list[Promise] = []
-    for vocabulary, embedding, hidden, layers in _SIZES:
-        text = f"{layers} layer{'s' if layers > 1 else ''} of {hidden}"
-        try:
-            given = float(function(vocabulary, embedding, hidden, layers))
-        except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
-        right = 6 * _entries(vocabulary, embedding, hidden, layers)
-        kept = math.isclose(given, right, rel_tol=1e-9)
-        found.append(Promise(text, kept, _count_hint(given, vocabulary, embedding, hidden, layers)))
-    return Report(tuple(found))
+    cases = (
+        (f"{layers} layer{'s' if layers > 1 else ''} of {hidden}", (vocabulary, embedding, hidden, layers),
+         6 * _entries(vocabulary, embedding, hidden, layers))
+        for vocabulary, embedding, hidden, layers in _SIZES
+    )  # fmt: skip
+    return look_at_numbers(function, cases, partial(math.isclose, rel_tol=1e-9), _count_hint)
 
 
 def _entries(vocabulary: int, embedding: int, hidden: int, layers: int, gates: int = 3) -> int:
@@ -47,8 +43,8 @@ def _entries(vocabulary: int, embedding: int, hidden: int, layers: int, gates: i
     return gates * sum(size * (below + size) for below, size in config.layer_sizes()) + embedding * vocabulary
 
 
-def _count_hint(given: float, vocabulary: int, embedding: int, hidden: int, layers: int) -> str:
-    entries = _entries(vocabulary, embedding, hidden, layers)
+def _count_hint(given: float, right: int, vocabulary: int, embedding: int, hidden: int, layers: int) -> str:
+    entries = right // 6
     config = ModelConfig(vocab_size=vocabulary, embedding_size=embedding, hidden_size=hidden, num_layers=layers)
     biases = 3 * sum(size for _, size in config.layer_sizes())
     softmax = embedding * vocabulary
@@ -95,20 +91,20 @@ def check_balance(function: Callable[[float, int, float, float], Any]) -> Report
     """
     if is_empty(function, *_MACHINES[0]):
         return YOUR_TURN
-    found: list[Promise] = []
-    for operations, layers, latency, rate in _MACHINES:
-        text = f"{latency * 1e6:g} µs a step, {rate / 1e12:g} TFLOP/s"
-        try:
-            given = float(function(operations, layers, latency, rate))
-        except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
-        right = 2 * layers * latency * rate / operations
-        kept = math.isclose(given, right, rel_tol=1e-6) or given in (round(right), math.ceil(right))
-        found.append(Promise(text, kept, _balance_hint(given, right, layers)))
-    return Report(tuple(found))
+    cases = (
+        (f"{latency * 1e6:g} µs a step, {rate / 1e12:g} TFLOP/s", (operations, layers, latency, rate),
+         2 * layers * latency * rate / operations)
+        for operations, layers, latency, rate in _MACHINES
+    )  # fmt: skip
+    return look_at_numbers(function, cases, _is_balance, _balance_hint)
 
 
-def _balance_hint(given: float, right: float, layers: int) -> str:
+def _is_balance(given: float, right: float) -> bool:
+    """A batch is a whole number: the nearest one and the next one above count as well."""
+    return math.isclose(given, right, rel_tol=1e-6) or given in (round(right), math.ceil(right))
+
+
+def _balance_hint(given: float, right: float, operations: float, layers: int, *_: float) -> str:
     for wrong, hint in (
         (right / 2, "that is the forward pass alone: backward the steps wait once more"),
         (right / layers, "every layer waits for itself: their steps are one chain here"),
@@ -149,17 +145,12 @@ def check_ratio(function: Callable[[list[float], list[float]], Any]) -> Report:
     """
     if is_empty(function, [1.0] * 7, [1.0] * 7):
         return YOUR_TURN
-    found: list[Promise] = []
-    for text, right, clocks, on_ours, on_theirs in _ROUNDS:
-        ours = [right * clock * on_ours.get(number, 1.0) for number, clock in enumerate(clocks)]
-        theirs = [clock * on_theirs.get(number, 1.0) for number, clock in enumerate(clocks)]
-        try:
-            given = float(function([*ours], [*theirs]))
-        except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
-        kept = math.isclose(given, right, rel_tol=1e-6)
-        found.append(Promise(text, kept, _ratio_hint(given, right, ours, theirs)))
-    return Report(tuple(found))
+    cases = (
+        (text, ([right * clock * on_ours.get(number, 1.0) for number, clock in enumerate(clocks)],
+                [clock * on_theirs.get(number, 1.0) for number, clock in enumerate(clocks)]), right)
+        for text, right, clocks, on_ours, on_theirs in _ROUNDS
+    )  # fmt: skip
+    return look_at_numbers(function, cases, partial(math.isclose, rel_tol=1e-6), _ratio_hint)
 
 
 def _ratio_hint(given: float, right: float, ours: list[float], theirs: list[float]) -> str:

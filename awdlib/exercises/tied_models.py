@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from awdlib.contracts import Promise, Report
+from awdlib.exercises.answers import raised
 
 Maker = Callable[[int, int, int], nn.Module]  #: called as ``make(vocab_size, embedding_size, hidden_size)``
 _V, _E, _H = 23, 5, 7  # sizes that no two shapes can be mistaken for each other
@@ -35,7 +36,7 @@ def check_tied(make: Maker) -> Report:
         model = make(_V, _E, _H)
         logits = model(_tokens())
     except Exception as error:  # whatever a reader's code may raise
-        return Report((Promise("it reads a window", False, f"it raised {type(error).__name__}: {error}"),))
+        return Report((raised("it reads a window", error),))
     if not isinstance(logits, Tensor) or logits.shape != (*_tokens().shape, _V):
         hint = f"return a tensor of logits, (seq_len, batch, vocab_size), here {(*_tokens().shape, _V)}"
         return Report((Promise("it returns logits", False, hint),))
@@ -65,7 +66,7 @@ def check_tied(make: Maker) -> Report:
             same = torch.allclose(_eval(other), _eval(model).to(_eval(other).dtype), atol=1e-5)
             found.append(Promise(text, same and _is_felt(other), hint))
         except Exception as error:  # such as a state that does not fit
-            found.append(Promise(text, False, f"it raised {type(error).__name__}: {error}"))
+            found.append(raised(text, error))
     return Report(tuple(found))
 
 

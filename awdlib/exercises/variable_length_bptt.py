@@ -10,7 +10,7 @@ from torch import Tensor
 
 from awdlib import _require as require
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 HALVES = {4: 0.5, 8: 0.5}  #: lengths of exercise 1 and their probabilities
 NOMINAL, RATE = 4, 0.5  #: of exercise 3: the window and the rate that belongs to it
@@ -100,7 +100,7 @@ def check_borders(function: Callable[[dict[int, float], int], Sequence[float]]) 
         try:
             given = torch.as_tensor(function(dict(lengths), 12)).detach().double().flatten()
         except Exception as error:  # whatever a reader's code may raise
-            return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+            return Report((raised(text, error),))
         due = _renewal(lengths, 12)
         kept = given.shape == due.shape and torch.allclose(given, due, atol=1e-5)
         found.append(Promise(text, kept, _borders_hint(given, due, lengths)))
@@ -164,7 +164,7 @@ def check_rates(function: Callable[..., Any]) -> Report:
         try:
             moved, gradients, left = _walk(function, name, lengths)
         except Exception as error:  # whatever a reader's code may raise
-            return Report((Promise(name, False, f"it raised {type(error).__name__}: {error}"),))
+            return Report((raised(name, error),))
         if not moved and not gradients:
             return YOUR_TURN
         found.append(Promise(f"{name}: each step has its own window's rate", _alike(moved, due),

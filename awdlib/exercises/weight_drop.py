@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from awdlib import _require as require
 from awdlib.contracts import STANDARD_ERRORS, Promise, Report, check_weight_drop
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 
 HIDDEN, INPUT, BATCH, STEPS = 1150, 400, 40, 70  #: of exercise 1: the paper's first layer, and its windows
 INPUTS = 6  #: features that a module of exercise 3 reads
@@ -98,7 +98,7 @@ def check_noise(function: Callable[[Tensor, Tensor, float], Any]) -> Report:
         try:
             given = torch.as_tensor(function(u.clone(), state.clone(), p), dtype=torch.float64).detach()
         except Exception as error:  # whatever a reader's code may raise
-            return Report((*found, Promise(text, False, f"it raised {type(error).__name__}: {error}")))
+            return Report((*found, raised(text, error)))
         right = _noise(u, state, p)
         kept = given.numel() == len(right) and torch.allclose(given.reshape(-1), right, rtol=1e-4)
         found.append(Promise(text, kept, _noise_hint(given, u, state, p)))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from awdlib import _require as require
 from awdlib.contracts import Promise, Report
-from awdlib.exercises.answers import YOUR_TURN, is_empty
+from awdlib.exercises.answers import YOUR_TURN, is_empty, raised
 from awdlib.exercises.tied_models import check_tied as check_tied  # exercise 4
 
 VOCAB, SIZE, HIDDEN = 33_278, 400, 1150  #: of exercise 1, the paper's model for WikiText-2
@@ -107,7 +107,7 @@ def check_gradient(function: Gradient) -> Report:
         try:
             given = torch.as_tensor(function(*(part.clone() for part in case), vocab)).detach().double()
         except Exception as error:  # whatever a reader's code may raise
-            return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+            return Report((raised(text, error),))
         due = _gradient(*case)
         kept = given.shape == due.shape and torch.allclose(given, due, rtol=1e-4, atol=1e-5)
         found.append(Promise(text, kept, _gradient_hint(given, *case)))
@@ -170,7 +170,7 @@ def check_projected(function: Decoder) -> Report:
         try:
             given = torch.as_tensor(function(h, *weights)).detach().double()
         except Exception as error:  # whatever a reader's code may raise
-            return Report((Promise(text, False, f"it raised {type(error).__name__}: {error}"),))
+            return Report((raised(text, error),))
         due = h @ weights[1].t() @ weights[0].t() + weights[2]
         kept = given.shape == due.shape and torch.allclose(given, due, rtol=1e-4, atol=1e-5)
         found.append(Promise(text, kept, _projected_hint(given, due, h, *weights)))

@@ -7,29 +7,26 @@ paragraph says what the paragraph is about: chapters are written so.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-LINES, COLUMNS = (
-    17,
-    80,
-)  #: of code and of what it prints, that a slide holds and the last row can read
+#: of code and of what it prints, that a slide holds and the last row can read
+LINES, COLUMNS = 17, 80
 WORDS, SENTENCES = 75, 5  #: that a slide without a picture may have
 BESIDE = 34  #: words beside what is shown
 CHARACTERS = 450  #: of a table's rows
-BADGE = re.compile(
-    r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)"
-)  #: a link that is a picture
-FEW = 10  #: words that are not yet a statement: the sentence after them is wanted too
-SKIPPED = (
-    "Your lab",
-    "Exercises",
-)  #: sections of which a slide only says that they are there
+#: a link that is a picture
+BADGE = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)")
+FEW = 10  #: words, no statement yet: the sentence after them is wanted too
+#: sections of which a slide only says that they are there
+SKIPPED = ("Your lab", "Exercises")
 
 Kind = Literal[
     "markdown", "math", "code", "text", "image", "explorable", "source"
@@ -54,9 +51,8 @@ class Slide:
     title: str
     says: list[str] = field(default_factory=list)  #: Markdown, a sentence each
     shows: Shown | None = None
-    notes: list[str] = field(
-        default_factory=list
-    )  #: Markdown, a paragraph each
+    #: Markdown, a paragraph each
+    notes: list[str] = field(default_factory=list)
 
 
 def slides_of(cells: Sequence[Cell]) -> list[Slide]:
@@ -91,7 +87,8 @@ class _Maker:
         if kind.startswith("heading"):
             yield from self.heading(int(kind[-1]), block)
         elif not self.section or self.section in SKIPPED:
-            return  # the chapter's head, whose first paragraph the title slide's notes take
+            # the chapter's head, whose first paragraph the title slide's notes take
+            return
         elif kind == "paragraph":
             if not re.match(r"\*\*(Next|Sources):?\*\*", block):
                 self.pending.append(block)
@@ -105,9 +102,8 @@ class _Maker:
 
     def heading(self, level: int, text: str) -> Iterator[Slide]:
         if self.section == "Exercises" and level == 3:
-            self.pending.append(
-                text
-            )  # of an exercise nothing is shown but what it is called
+            # of an exercise nothing is shown but what it is called
+            self.pending.append(text)
             return
         yield from self.finish()
         self.title = text
@@ -153,9 +149,8 @@ class _Maker:
         }
         sentences = [whole[one] for one in paragraphs if not is_aside(one)]
         if not sentences:
-            self.pending = (
-                paragraphs + self.pending
-            )  # for the notes of the next slide
+            # for the notes of the next slide
+            self.pending = paragraphs + self.pending
             return
         left = [*paragraphs]
         for group in groups(sentences):
@@ -167,13 +162,32 @@ class _Maker:
     def finish(self) -> Iterator[Slide]:
         """What is left at the end of a section."""
         if self.section == "Exercises":
-            yield Slide(
-                self.section, self.section, ["\n".join(self.pending)]
-            )  # each begins with its number
+            listed = "\n".join(self.pending)  # each begins with its number
+            yield Slide(self.section, self.section, [listed])
             self.pending = []
         else:
             paragraphs, self.pending = self.pending, []
             yield from self.talk(paragraphs)
+
+
+def _parser() -> MarkdownIt:
+    """CommonMark with tables and formulas, which are left to MathJax."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    parser.use(dollarmath_plugin, double_inline=False)
+
+    def math_inline(_: Any, tokens: Sequence[Token], at: int, *__: Any) -> str:
+        return rf"\({html.escape(tokens[at].content)}\)"
+
+    def math_block(_: Any, tokens: Sequence[Token], at: int, *__: Any) -> str:
+        return rf"<p>\[{html.escape(tokens[at].content)}\]</p>"
+
+    parser.add_render_rule("math_inline", math_inline)
+    parser.add_render_rule("math_block", math_block)
+    return parser
+
+
+#: finds the blocks of a cell here, and writes the HTML of the slides
+PARSER = _parser()
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -181,16 +195,11 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
     text = re.sub(r"<details>.*?</details>|<!--.*?-->", "", text, flags=re.S)
     text = BADGE.sub("", text)
     lines = text.splitlines()
-    parser = (
-        MarkdownIt("commonmark")
-        .enable("table")
-        .use(dollarmath_plugin, double_inline=False)
-    )
     kinds = {
         "paragraph_open": "paragraph", "bullet_list_open": "list", "ordered_list_open": "list", "table_open": "table",
         "math_block": "math", "math_block_label": "math", "blockquote_open": "quote", "fence": "fence",
     }  # fmt: skip
-    for token in parser.parse(text):
+    for token in PARSER.parse(text):
         if token.level != 0 or token.map is None:
             continue
         block = "\n".join(lines[token.map[0] : token.map[1]]).strip()
@@ -240,14 +249,13 @@ def shown_by(cell: Cell) -> Iterator[Shown]:
 def figures_of(output: Cell, cell: Cell) -> Iterator[Shown]:
     """The picture, the explorable or the source that an output is."""
     data = output.get("data", {})
-    html = "".join(data.get("text/html", ""))
-    if 'class="explorable"' in html:
-        yield Shown("explorable", html)
-    elif 'class="source"' in html:
-        if (
-            len("".join(data.get("text/plain", "")).splitlines()) <= LINES + 1
-        ):  # its first says where it is from
-            yield Shown("source", html)
+    page = "".join(data.get("text/html", ""))
+    if 'class="explorable"' in page:
+        yield Shown("explorable", page)
+    elif 'class="source"' in page:
+        lines = "".join(data.get("text/plain", "")).splitlines()
+        if len(lines) <= LINES + 1:  # the first one says where it is from
+            yield Shown("source", page)
     elif "image/png" in data:
         alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
         yield Shown("image", "".join(data["image/png"]).replace("\n", ""), alt)
@@ -292,17 +300,14 @@ def beginning(paragraph: str) -> str:
 
     def hide(found: re.Match[str]) -> str:
         hidden.append(found[0])
-        return (
-            f"\N{NULL}{len(hidden) - 1}\N{NULL}"
-            if found[0][0] != "["
-            else f"X\N{NULL}{len(hidden) - 1}\N{NULL}"
-        )
+        # a link counts as two words, a formula or a piece of code as one
+        lead = "X" if found[0][0] == "[" else ""
+        return f"{lead}\N{NULL}{len(hidden) - 1}\N{NULL}"
 
     masked = re.sub(r"\$[^$]+\$|`[^`]+`|\[[^\]]*\]\([^)]*\)", hide, flat)
     ends = [found.end() for found in END.finditer(masked)] + [len(masked)]
-    sentence = masked[
-        : next((end for end in ends if words(masked[:end]) >= FEW), len(masked))
-    ]
+    far = (end for end in ends if words(masked[:end]) >= FEW)
+    sentence = masked[: next(far, len(masked))]
     if sentence.count("**") % 2:
         sentence += "**"
     return re.sub(

@@ -14,10 +14,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from deck import BADGE, Shown, Slide, slides_of
+from deck import BADGE, PARSER, Shown, Slide, slides_of
 from jinja2 import Environment, FileSystemLoader
-from markdown_it import MarkdownIt
-from mdit_py_plugins.dollarmath import dollarmath_plugin
 from offline import BROUGHT_ALONG, CARTESIAN, FULL, MATHJAX, SCRIPT, STYLE
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -66,19 +64,17 @@ def write_slides(app: Sphinx, problem: Exception | None) -> None:
     }  # fmt: skip
     decks = []
     for chapter in CHAPTERS:
-        notebook = Path(app.srcdir) / "book" / f"{chapter.name}.ipynb"
-        if (
-            not notebook.exists()
-            or f"book/{chapter.name}" not in app.env.all_docs
-        ):
+        page = f"book/{chapter.name}"
+        notebook = Path(app.srcdir) / f"{page}.ipynb"
+        if not notebook.exists() or page not in app.env.all_docs:
             continue
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         slides = slides_of(cells)
-        page = templates.get_template("slides.html").render(
+        deck = templates.get_template("slides.html").render(
             shared, chapter=chapter, times=times(chapter.name).splitlines(), lead=render(lead_of(cells)),
             stacks=[[rendered(slide) for slide in stack] for stack in stacked(slides)],
         )  # fmt: skip
-        (folder / f"{chapter.name}.html").write_text(page, encoding="utf-8")
+        (folder / f"{chapter.name}.html").write_text(deck, encoding="utf-8")
         decks.append((chapter, len(slides) + 1))
     index = templates.get_template("slides-index.html").render(
         shared, parts=by_part(decks)
@@ -152,37 +148,14 @@ def shown(thing: Shown) -> str:
     return TITLE.sub("", BROUGHT_ALONG.sub("", thing.content))
 
 
-def _markdown() -> MarkdownIt:
-    """CommonMark with tables and formulas, which are left to MathJax; links lead to the book's pages."""
-    parser = (
-        MarkdownIt("commonmark", {"html": True})
-        .enable("table")
-        .use(dollarmath_plugin, double_inline=False)
-    )
-    parser.add_render_rule(
-        "math_inline",
-        lambda self, tokens, at, *_: rf"\({html.escape(tokens[at].content)}\)",
-    )
-    parser.add_render_rule(
-        "math_block",
-        lambda self, tokens, at, *_: (
-            rf"<p>\[{html.escape(tokens[at].content)}\]</p>"
-        ),
-    )
-    return parser
-
-
-_PARSER = _markdown()
-
-
 def render(text: str) -> str:
     """Markdown as HTML."""
-    return lead_out(_PARSER.render(text))
+    return lead_out(PARSER.render(text))
 
 
 def inline(text: str) -> str:
     """The same of a heading."""
-    return lead_out(_PARSER.renderInline(text))
+    return lead_out(PARSER.renderInline(text))
 
 
 def lead_out(page: str) -> str:
@@ -197,19 +170,14 @@ def lead_out(page: str) -> str:
 
 def copy_reveal(folder: Path) -> None:
     """Copy what the decks use of reveal.js from its package."""
-    package = Path(
-        str(
-            distribution("sphinx-revealjs").locate_file(
-                "sphinx_revealjs/_static/revealjs"
-            )
-        )
-    )
+    installed = distribution("sphinx-revealjs")
+    static = installed.locate_file("sphinx_revealjs/_static/revealjs")
+    package = Path(str(static))
     for part in PARTS:
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         if (package / part).is_dir():
             shutil.copytree(package / part, folder / part, dirs_exist_ok=True)
         else:
             shutil.copy(package / part, folder / part)
-    shutil.copy(package / "LICENSE", folder) if (
-        package / "LICENSE"
-    ).exists() else None
+    if (package / "LICENSE").exists():
+        shutil.copy(package / "LICENSE", folder)
