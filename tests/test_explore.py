@@ -22,6 +22,7 @@ pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
 import helpers  # noqa: E402
+from contrast import contrast  # noqa: E402
 from explorables import assert_close_trees, promised_errors, waves  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -368,16 +369,6 @@ def test_whole_plotly_is_asked_for_only_by_figures_that_need_it():
 
 
 # ---- colours ----
-
-
-def contrast(one, other):
-    def luminance(colour):
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("name", ["INK", "MUTED", "BLUE", "ORANGE", "GREEN", "PINK", "GOLD"])

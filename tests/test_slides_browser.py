@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 from browsing import ROOT, SITE, draw, draw_all, settle
+from contrast import contrast
 
 pytestmark = pytest.mark.browser
 
@@ -100,11 +101,22 @@ def test_a_figure_with_sliders_answers_on_its_slide_and_the_deck_stays(deck, nam
     assert page.evaluate("Reveal.getSlidePastCount()") == at  # the arrow is the slider's, not the deck's
 
 
-def test_dark_is_one_key_away(deck):
-    page = deck(DECKS[0])
-    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    page.keyboard.press("d")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+CODE = """() => [...document.querySelectorAll('.highlight span')].filter(node => node.innerText.trim()).map(node => [
+  getComputedStyle(node).color, getComputedStyle(node.closest('pre')).backgroundColor])"""
+
+
+def as_hex(colour):
+    return "#" + "".join(f"{int(n):02x}" for n in re.findall(r"\d+", colour)[:3])
+
+
+def test_dark_is_one_key_away_and_code_can_be_read_in_both(deck):
+    page, papers = deck(DECKS[0]), set()
+    for _ in range(2):
+        colours = {tuple(map(as_hex, pair)) for pair in page.evaluate(CODE)}
+        assert len(colours) > 2 and min(contrast(*pair) for pair in colours) >= 4.5, colours
+        papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        page.keyboard.press("d")
+    assert len(papers) == 2
 
 
 def test_a_deck_prints_a_slide_a_page_with_every_figure_drawn(visit):

@@ -140,7 +140,8 @@ def steps(values: Sequence[float], value: float, *, label: str = "", symbol: str
     for given in listed:
         require.number("a slider's value", given)
     _require_different("steps()", listed)
-    texts = tuple(_written(f"{Decimal(f'{v:g}'):,f}") for v in listed)  # six digits count, and none hides in an exponent
+    rounded = [Decimal(f"{v:g}") for v in listed]  # six digits count; a Decimal is written without an exponent
+    texts = tuple(_written(f"{v:,f}") for v in rounded)
     return _made("slider", listed, value, texts, label, symbol, unit)
 
 

@@ -58,7 +58,7 @@ def write_slides(app: Sphinx, problem: Exception | None) -> None:
         loader=FileSystemLoader(HERE.parent / "_templates"), autoescape=False
     )
     shared = {
-        "book": app.config.html_title, "style": HtmlFormatter(style="friendly").get_style_defs(".highlight"),
+        "book": app.config.html_title,
         "static": "../_static", "reveal": f"../_static/{REVEAL}", "mathjax": f"../_static/{MATHJAX}/tex-mml-chtml.js",
         "metas": {"plotly-cartesian": CARTESIAN, "plotly-full": FULL}, "explorable": (STYLE, SCRIPT),
     }  # fmt: skip
