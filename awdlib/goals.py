@@ -214,7 +214,7 @@ def commands(names: Iterable[str]) -> str:
         names: of `GOALS`.
 
     Raises:
-        ValueError: no goal has one of these names.
+        ValueError: no goal has one of these names, or they are one text.
 
     Example:
         The cache is tuned on what was trained before:
@@ -227,6 +227,8 @@ def commands(names: Iterable[str]) -> str:
         # ptb-quick-cache: AWD-LSTM at reduced size, with the cache
         python -m awdlib tune-cache runs/ptb-quick --window 500
     """
+    if isinstance(names, str):
+        raise ValueError(f"names is the text {names!r}: give a list of names")
     blocks, told = [], set()
     for name in names:
         if name not in GOALS:

@@ -55,6 +55,7 @@ def test_right_numbers_may_be_written_otherwise(answer):
     ((SHARE, MIXED, math.log2(1.25)), "that is in bits"),
     ((SHARE, MIXED, math.log10(1.25)), "not that to base 10"),
     ((SHARE, MIXED, math.log(5)), "it keeps the part 1 - lambda"),
+    ((SHARE, MIXED, 0.22), "give three digits"),
     ((SHARE, MIXED, 0.8), "multiplied by 1 - lambda"),
 ])  # fmt: skip
 def test_wrong_numbers_get_a_hint(answer, hint):
@@ -62,9 +63,17 @@ def test_wrong_numbers_get_a_hint(answer, hint):
     assert not report.kept and hint in repr(report) and len(report.broken()) == 1
 
 
-def test_an_answer_that_is_no_number_is_refused():
-    with pytest.raises((ValueError, TypeError)):
-        check_by_hand("0.625", MIXED, LOST)
+@pytest.mark.parametrize("answer", ["0.625", "5/8", [SHARE], None, torch.tensor([SHARE, SHARE])])
+def test_an_answer_that_is_no_number_is_refused(answer):
+    with pytest.raises(ValueError, match="^in_cache is .*; it must be a number$"):
+        check_by_hand(answer, MIXED, LOST)
+    with pytest.raises(ValueError, match="mixed is nan; it must be a finite number"):
+        check_by_hand(SHARE, math.nan, LOST)
+
+
+def test_a_right_formula_with_a_wrong_number_in_it_is_told_so():
+    report = check_by_hand(0.5, 0.8 * 0.05 + 0.2 * 0.5, LOST)
+    assert len(report.broken()) == 2 and "the formula is right, the p_cache in it is not yet" in repr(report)
 
 
 def shares(weight, model, cache):
@@ -89,6 +98,10 @@ def test_right_steps_may_be_written_otherwise(right):
     (lambda w, m, c: (w * c).mean() / ((1 - w) * m + w * c).mean(), "not a ratio of sums"),
     (lambda w, m, c: ((1 - w) * m + w * c).mean(), "that is the mean mixed probability"),
     (lambda w, m, c: (c > m).double().mean(), "not with a vote"),
+    (lambda w, m, c: (c / ((1 - w) * m + w * c)).mean(), "is lambda times p_cache"),
+    (lambda w, m, c: shares(1 - w, m, c).mean(), "lambda is the cache's share"),
+    (lambda w, m, c: shares(w, m, c).median(), "which part of each is the cache's"),
+    (lambda w, m, c: c.mean(), "that is the mean p_cache"),
     (shares, "give one number"),
     (lambda w, m, c: 0.3, "which part of each is the cache's"),
     (lambda w, m, c: undefined, "it raised NameError"),  # noqa: F821
@@ -96,6 +109,7 @@ def test_right_steps_may_be_written_otherwise(right):
 def test_wrong_steps_get_a_hint(wrong, hint):
     report = check_improve(wrong)
     assert not report.kept and hint in repr(report)
+    assert "two words" not in repr(report) or report.broken()[0] == "two words, by hand"  # seen at once
 
 
 def test_the_step_repeated_finds_the_librarys_best_weight():
@@ -148,6 +162,8 @@ def whole_width(states, targets, window, theta):
     (cache_like(windowed, until, lambda s: s.exp() / s.exp().sum()), "at a large theta nothing overflows"),
     (cache_like(windowed, until, lambda s: s.exp()), "one probability for each word that came"),
     (cache_like(windowed, until, scale=1.0), "at theta = 0 it counts words"),
+    (cache_like(windowed, lambda t, _: max(0, t - 1)), "the newest pair, of position t - 1, is seen"),
+    (cache_like(windowed, until, lambda s: s.sigmoid()), "one probability for each word that came"),
     (whole_width, "at theta = 0 it counts words"), (whole_width, "words to come change nothing"),
     (lambda s, w, *_: torch.zeros(len(w) - 1), "one probability for each word that came"),
     (lambda s, w, n, t: (s.mul_(1.5), cache_probabilities(s, w, n, t)[0])[1], "leaves its inputs untouched"),
@@ -155,6 +171,23 @@ def whole_width(states, targets, window, theta):
 ])  # fmt: skip
 def test_wrong_caches_are_rejected(wrong, broken):
     assert broken in check_cache(wrong).broken()
+
+
+def test_a_row_without_a_memory_is_told_from_the_other_mistakes():
+    """A softmax over nothing is not a number: the commonest slip of a banded cache, and no leak."""
+
+    def nothing_seen(*given):
+        return torch.cat([torch.tensor([math.nan]), cache_probabilities(*given)[0][1:]])
+
+    report = check_cache(nothing_seen)
+    assert report.broken() == ["one probability for each word that came"]
+    assert "nan at position 0: the first word has no pair before it, and its p_cache is 0" in repr(report)
+    for wrong, hint in (
+        (lambda s, w, *_: torch.full((len(w),), 1.5), "between 1.5 and 1.5"),
+        (lambda s, w, *_: torch.zeros(len(w), 6), "has shape (40, 6); due are 40"),
+        (lambda s, w, *_: torch.tensor([0.0] * (len(w) - 1) + [math.nan]), "at position 39"),
+    ):
+        assert hint in repr(check_cache(wrong))
 
 
 @pytest.mark.parametrize("right", [

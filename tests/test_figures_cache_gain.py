@@ -1,16 +1,19 @@
 """The pictures of the cache's gain show what an independent computation finds."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from awdlib.bundled import bundled
 from awdlib.cache import cache_probabilities
-from awdlib.figures.cache import read_text, text_probabilities
+from awdlib.figures.cache import attention, read_text, text_probabilities
 from awdlib.figures.cache_gain import KINDS, band_figure, kinds, price, price_figure, weight_figure
 from awdlib.figures.cache_records import (
     ages_figure,
+    excess_figure,
     excesses,
     memory_figure,
     mentions_figure,
@@ -52,6 +55,14 @@ def test_the_band_shows_the_attention_and_frames_where_the_word_came():
     assert said == pytest.approx(library[5:].tolist(), abs=0.006)
     with pytest.raises(ValueError, match=r"must have shape \(9,\)"):
         band_figure(states, targets[:8], list("abcabcaab"), window=5, flatness=2.0, chunk=4)
+    with pytest.raises(ValueError, match="there are 3 words and 9 positions: give a word for each"):
+        band_figure(states, targets, list("abc"), window=5, flatness=2.0, chunk=4)
+    for window, theta, chunk, why in ((0, 2.0, 9, "window"), (5, math.nan, 4, "theta"), (9, 2.0, 0, "chunk"),
+                                      ("5", 2.0, 4, "window")):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            band_figure(states, targets, list("abcabcaab"), window=window, flatness=theta, chunk=chunk)
+    with pytest.raises(ValueError, match="states"):
+        band_figure(None, targets, list("abcabcaab"), window=5, flatness=2.0, chunk=4)
 
 
 @pytest.mark.parametrize(("flatness", "window", "weight"), [(0.0, 30, 0.03), (5.0, 300, 0.3)])
@@ -71,6 +82,34 @@ def test_the_price_is_the_sum_of_logarithms_of_ratios(flatness, window, weight):
             there = ((1 - other) + other * found.cache / found.model).log().where(found.usable, 0.0)[rows].sum().item()
             assert parts[name].best >= 100 * there / len(gain) - 2e-3
     assert parts["all words"].gain == pytest.approx(100 * gain.mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("flatness", "window"), [(0, 30), (5, 300), (15, 30)])
+def test_names_gain_up_to_their_ring_and_all_others_pay_long_before(flatness, window):
+    """What the chapter tells the reader to look for."""
+    weights = [0.01, 0.03, 0.07, 0.15, 0.3, 0.6]
+    steps = [price(flatness, window, weight) for weight in weights]
+    ring = steps[0]["names"].best_weight
+    below = [step["names"].gain for step, weight in zip(steps, weights, strict=True) if weight <= ring]
+    assert len(below) >= 4 and below == sorted(below)
+    assert all(steps[len(below) - 1][kind].gain < 0 for kind in KINDS[1:])
+    assert steps[0]["all words"].best_weight < ring / 4
+
+
+def test_a_longer_window_takes_attention_from_every_position_that_was_there():
+    for at in (1500, 4000, 9000):
+        short, long = attention(5.0, 300, at), attention(5.0, 1000, at)
+        assert len(short) == 300 and len(long) == 1000 and (long[-300:] < short).all()
+        assert long[-300:].sum() == pytest.approx((long[-300:] / short).mean(), rel=1e-6)  # by one common factor
+
+
+def test_the_excess_writes_means_beside_the_bars_and_not_at_a_seeds_dot():
+    found = json.loads(bundled("runs/continuous-cache.json").read_text(encoding="utf-8"))
+    axes = excess_figure(found).axes[0]
+    column = {text.get_text() for text in axes.texts if text.get_position()[0] == 34}
+    due = {f"{abs(round(side.mean(), 1)):.1f}" for part in excesses(found).values() for side in part}
+    assert column == due | {"mean"}
+    assert sum(len(container) for container in axes.containers) == 10
 
 
 def test_the_price_figure_says_and_draws_the_price():
@@ -129,6 +168,10 @@ def test_models_of_an_arm_that_is_not_there_are_refused():
         models(record(), "gru")
     with pytest.raises(ValueError, match="'unigram' is no line"):
         mentions_figure(["0"], {"unigram": [[1.0]]})
+    with pytest.raises(ValueError, match="'floor' must have a mean for each of the 2 groups"):
+        mentions_figure(["0", "1"], {"floor": [[1.0]]})
+    with pytest.raises(ValueError, match="no model of seed 9"):
+        tuning_figure(record(), "validation", 30, seed=9)
 
 
 def test_bars_by_age_are_gains_in_a_hundred_words_of_the_whole_text():

@@ -1,13 +1,20 @@
 """The page on reproducing: how long the road is, the script of all commands, one model with many perplexities."""
 
+import json
 import math
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from awdlib.cli import build_parser
 from awdlib.figures import one_model, results, road
 from awdlib.goals import GOALS, GROUPS, commands
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "data" / "runs"
+CELLS = json.loads((ROOT / "book" / "reproducing.ipynb").read_text(encoding="utf-8"))["cells"]
 
 
 def by_the_minute(epochs, seconds, stretch, lost):
@@ -54,6 +61,13 @@ def test_the_road_ends_where_training_and_fine_tuning_end(goal):
     (lambda: road.epochs_done(1, 60, -1, 5), "stretch is -1"),
     (lambda: road.hours_needed(1, 60, 30, 30), "nothing is left to train in"),
     (lambda: one_model.perplexities_figure({"a": 1.0}, "b"), "none of the ways"),
+    (lambda: one_model.perplexities_figure({"a": float("nan"), "b": 2.0}, "b"), "perplexity of 'a' is nan"),
+    (lambda: one_model.perplexities_figure({"a": 0.0}, "a"), "perplexity of 'a' is 0"),
+    (lambda: one_model.perplexities_figure({"a": "3", "b": 2.0}, "b"), "must be a number"),
+    (lambda: road.epochs_asked(["awd"]), "no goal with fine-tuning"),
+    (lambda: road.hours_needed(float("nan"), 60, 60, 5), "epochs is nan"),
+    (lambda: road.hours_needed(-1, 60, 60, 5), "epochs is -1"),
+    (lambda: commands("awd-lstm-ptb"), "give a list of names"),
     (lambda: commands(["awd"]), "no goal is called 'awd'"),
 ])  # fmt: skip
 def test_wrong_arguments_get_one_line(call, says):
@@ -81,6 +95,24 @@ def test_the_table_of_what_was_run_leaves_out_what_was_not(tmp_path):
     assert "zaremba-small" in named
     for name, goal in GOALS.items():
         assert (name in named) == (goal.corpus in ("ptb", "wikitext-2") and results.result_of(goal) is not None)
+
+
+def test_the_best_weights_of_every_finished_run_are_those_of_its_best_epoch():
+    """What the page advises after a sudden end on a Drive holds wherever nothing went wrong."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in RUNS.rglob("record.json")]
+    finished = [one for one in found if one.get("final_perplexity")]
+    assert len(finished) > 20
+    for one in finished:
+        best = min(epoch["valid_perplexity"] for epoch in one["epochs"])
+        assert one["final_perplexity"]["valid"] == pytest.approx(best, rel=1e-5)
+
+
+def test_every_command_of_the_page_is_one_that_the_program_takes():
+    text = "".join("".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "markdown")
+    lines = re.findall(r"python -m awdlib ((?:\\\n|[^\n`])+)", text.replace("NAME", "awd-lstm-ptb"))
+    assert len(lines) >= 6
+    for line in lines:
+        build_parser().parse_args(shlex.split(line.replace("\\\n", " ")))
 
 
 def test_the_picture_says_how_far_each_way_is_off():

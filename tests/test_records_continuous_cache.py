@@ -4,6 +4,7 @@ import json
 import math
 
 import continuous_cache as experiment
+import numpy as np
 import pytest
 import torch
 
@@ -144,3 +145,37 @@ def test_what_the_chapter_says_of_windows():
         assert long["window"] == 1000 and long["test"]["only_when_full"] > 1.015 * long["test"]["with"]
         by_window = [saved(one) for one in run["tuned"]]
         assert by_window[:4] == sorted(by_window[:4]) and abs(by_window[4] - by_window[3]) < 0.5
+
+
+def test_what_the_chapter_says_of_the_map():
+    """The valley moves to the right with the window, and from validation to test the ring by a step at most."""
+    (run,) = (run for run in TOY if run["seed"] == 2)
+    lambdas, thetas = RECORD["toy"]["lambdas"], RECORD["toy"]["thetas"]
+    rings = {
+        split: [min(cells, key=lambda cell: cell["reached"]) for cells in run["grid"][split].values()]
+        for split in ("valid", "test")
+    }
+    for split in rings.values():
+        found = [ring["lambda"] for ring in split]
+        assert found == sorted(found) and found[-1] > 4 * found[0]
+    for ours, theirs in zip(*rings.values(), strict=True):
+        assert abs(thetas.index(ours["theta"]) - thetas.index(theirs["theta"])) <= 1
+        places = np.interp([ours["lambda"], theirs["lambda"]], lambdas, range(len(lambdas)))
+        assert abs(places[0] - places[1]) < 1
+
+
+def test_what_the_chapter_says_of_seeds_and_of_rare_words():
+    parts = excesses(RECORD)
+    topic = parts["topic words"]
+    worst = max(range(len(TOY)), key=lambda at: chosen(TOY[at])["test"]["without"])
+    for at in range(len(TOY)):
+        assert (topic[1, at] < topic[0, at]) == (at == worst)
+    assert topic[0, worst] > 2 * max(np.delete(topic[0], worst))
+    for run in FULL:
+        for age in run["words"][:2]:
+            rare = age[2]
+            assert math.exp((rare["mixed"] - rare["model"]) / rare["words"]) > 7
+        frequent = [age[0] for age in run["words"]]
+        share = sum(one["words"] for one in frequent) / sum(one["words"] for age in run["words"] for one in age)
+        gain = sum(one["mixed"] - one["model"] for one in frequent) / sum(one["words"] for one in frequent)
+        assert share > 0.5 and 0 < gain < 0.1

@@ -37,8 +37,9 @@ def check_by_hand(in_cache: float, mixed: float, lost: float) -> Report:
     """
     if any(answer is ... for answer in (in_cache, mixed, lost)):
         return YOUR_TURN
-    for name, answer in (("in_cache", in_cache), ("mixed", mixed), ("lost", lost)):
-        require.number(name, float(answer))
+    in_cache, mixed, lost = (
+        _as_number(name, answer) for name, answer in (("in_cache", in_cache), ("mixed", mixed), ("lost", lost))
+    )
     first, second, third = (math.exp(score) for score in SCORES)
     total = first + second + third
     share = (first + third) / total
@@ -59,6 +60,7 @@ def check_by_hand(in_cache: float, mixed: float, lost: float) -> Report:
             P_MODEL + WEIGHT * share: "the model's part shrinks, by the factor 1 - lambda",
             WEIGHT * share: "that is the cache's part: the model has its own",
             (1 - WEIGHT) * P_MODEL: "that is the model's part: the cache has its own",
+            (1 - WEIGHT) * P_MODEL + WEIGHT * in_cache: "the formula is right, the p_cache in it is not yet",
         }, "(1 - lambda) p_model + lambda p_cache"),
         _number("what a word loses that is not in the cache", lost, nats, {
             -nats: "a loss is positive here: how much its surprise grows",
@@ -66,8 +68,18 @@ def check_by_hand(in_cache: float, mixed: float, lost: float) -> Report:
             nats / math.log(2): "that is in bits: take the natural logarithm",
             nats / math.log(10): "take the natural logarithm, not that to base 10",
             -math.log(WEIGHT): "it keeps the part 1 - lambda of its probability",
+            round(nats, 2): "nearly: give three digits, or let Python compute it",
         }, "its probability is multiplied by 1 - lambda: what does that add to -ln p?"),
     ))  # fmt: skip
+
+
+def _as_number(name: str, given: Any) -> float:
+    """One finite number, as Python, NumPy or PyTorch have it."""
+    try:
+        value = given if isinstance(given, str) else float(given)
+    except (TypeError, ValueError):
+        value = given
+    return require.number(name, value)
 
 
 def _number(text: str, given: Any, right: float, wrong: dict[float, str], hint: str) -> Promise:
@@ -106,9 +118,10 @@ def _shares(weight: float, model: Tensor, cache: Tensor) -> Tensor:
 
 def _look_at_improve(function: Improve) -> Iterator[Promise]:
     generator = torch.Generator().manual_seed(5)
-    two = torch.tensor([0.5, 0.1]).double(), torch.tensor([0.0, 0.9]).double()
-    many = (torch.rand(50, generator=generator).double() * 0.3 + 0.01, torch.rand(50, generator=generator).double())
-    for text, weight, (model, cache) in (("two words, by hand", 0.5, two), ("any probabilities", 0.2, many)):
+    two = torch.tensor([0.5, 0.1]).double(), torch.tensor([0.0, 0.7]).double()
+    model, cache, there = torch.rand(3, 50, generator=generator).double()
+    many = 0.3 * model + 0.01, cache.where(there < 0.4, 0)  # most words are not in the window: the best is inside
+    for text, weight, (model, cache) in (("two words, by hand", 0.6, two), ("any probabilities", 0.2, many)):
         given = function(weight, model.clone(), cache.clone())
         if getattr(given, "numel", lambda: 1)() != 1:
             yield Promise(text, False, "give one number, the new lambda: the mean over the words")
@@ -118,7 +131,10 @@ def _look_at_improve(function: Improve) -> Iterator[Promise]:
             shares.sum().item(): "that is the sum over the words: take the mean",
             1 - shares.mean().item(): "that is the model's share: the new lambda is the cache's",
             (cache / (model + cache)).mean().item(): "weigh the two probabilities with 1 - lambda and lambda",
+            (cache / mixed).mean().item(): "the cache's part of the mixed probability is lambda times p_cache",
+            _shares(1 - weight, model, cache).mean().item(): "lambda is the cache's share, and 1 - lambda the model's",
             (weight * cache.sum() / mixed.sum()).item(): "a mean of ratios, word by word, not a ratio of sums",
+            cache.mean().item(): "that is the mean p_cache: which part of each mixed probability is the cache's?",
             mixed.mean().item(): "that is the mean mixed probability: which part of each is the cache's?",
             (cache > model).double().mean().item(): "each word counts with its share, not with a vote",
         }
@@ -152,6 +168,7 @@ def check_cache(function: Cache) -> Report:
         ✓ words to come change nothing
         ✓ what has left the window changes nothing
         ✓ the window's oldest position is still seen
+        ✓ the newest pair, of position t - 1, is seen
         ✓ at theta = 0 it counts words
         ✓ any states and words: the equation
         ✓ at a large theta nothing overflows
@@ -171,19 +188,31 @@ def _by_loop(states: Tensor, targets: Tensor, window: int, flatness: float) -> T
     return found
 
 
+def _no_probabilities(found: Tensor, due: int) -> str:
+    """Why these are not as many probabilities as are due; empty where they are."""
+    if found.shape != (due,):
+        return f"the result has shape {tuple(found.shape)}; due are {due} numbers"
+    if found.isnan().any():
+        at = int(found.isnan().int().argmax())
+        why = "the first word has no pair before it, and its p_cache is 0" if at == 0 else "probabilities are numbers"
+        return f"the result is nan at position {at}: {why}"
+    if not ((found >= 0) & (found <= 1 + 1e-6)).all():
+        return f"they lie between {found.min():.3g} and {found.max():.3g}; a probability lies between 0 and 1"
+    return ""
+
+
 def _look_at_cache(function: Cache) -> Iterator[Promise]:
     generator = torch.Generator().manual_seed(3)
     states = torch.randn(40, 5, generator=generator).double()
     words = torch.randint(6, (40,), generator=generator)
     untouched = states.clone(), words.clone()
     found = torch.as_tensor(function(states, words, 7, 0.8))
-    fits = found.shape == words.shape and bool(((found >= 0) & (found <= 1 + 1e-9)).all())
-    yield Promise("one probability for each word that came", fits,
-                  f"the result has shape {tuple(found.shape)}; due are {len(words)} numbers from 0 to 1")  # fmt: skip
+    wrong = _no_probabilities(found, len(words))
+    yield Promise("one probability for each word that came", not wrong, wrong)
     same = states.equal(untouched[0]) and words.equal(untouched[1])
     yield Promise("leaves its inputs untouched", same, "work on copies")
-    if found.shape != words.shape:
-        return
+    if found.shape != words.shape or found.isnan().any():
+        return  # what follows would be true of nothing
     new = torch.as_tensor(function(states, torch.arange(40), 7, 0.8))
     yield Promise("a word that comes for the first time has probability 0", bool((new == 0).all()),
                   "a query may not see its own pair: the word in it is the one to be predicted")  # fmt: skip
@@ -200,12 +229,16 @@ def _look_at_cache(function: Cache) -> Iterator[Promise]:
     rare[7] = 0  # came exactly 7 words ago
     oldest = bool(torch.as_tensor(function(states[:8], rare, 7, 0.8))[7] > 0)
     yield Promise("the window's oldest position is still seen", oldest, "position t sees t - window <= i < t")
-    edges = bool((new == 0).all()) and head.allclose(found[:20], atol=1e-9) and oldest
+    again = torch.arange(8)
+    again[7] = 6  # the word before it
+    newest = bool(torch.as_tensor(function(states[:8], again, 7, 0.8))[7] > 0)
+    yield Promise("the newest pair, of position t - 1, is seen", newest, "position t sees t - window <= i < t")
+    edges = bool((new == 0).all()) and head.allclose(found[:20], atol=1e-9) and oldest and newest
     edges = edges and late[17:].allclose(found[17:], atol=1e-9)
     first = "" if edges else "perhaps for the reason above; mend that first. If it stays: "
     counted = torch.as_tensor(function(states, words, 7, 0.0))
     yield Promise("at theta = 0 it counts words", counted.double().allclose(_by_loop(states, words, 7, 0.0), atol=1e-6),
-                  first + "each visible position has the same share")  # fmt: skip
+                  first + "all visible positions have the same share, and the shares add up to 1")  # fmt: skip
     yield Promise("any states and words: the equation",
                   found.double().allclose(_by_loop(states, words, 7, 0.8), atol=1e-6),
                   first + "a softmax of theta h_t·h_i over the visible positions, summed where the same word followed"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from awdlib import _require as require
-from awdlib.cache import TargetProbabilities
+from awdlib.cache import CacheConfig, TargetProbabilities
 from awdlib.figures.cache import read_text, text_probabilities
 from awdlib.figures.style import INK, MUTED, PAPER, SEQUENTIAL, colormap, colour, describe, use_style
 from awdlib.toy_language import toy_language
@@ -72,7 +72,7 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
         a matplotlib figure with a row for each query and a column for each position that is kept.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or a setting out of range.
 
     Example:
         >>> import torch
@@ -83,8 +83,13 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
     """
     import matplotlib.pyplot as plt
 
+    CacheConfig(window=window, flatness=flatness)  # refuses what is out of range
+    require.whole_number("chunk", chunk, 1)
+    require.floats("states", states, "(window + chunk, features)")
     require.shape("states", states, (window + chunk, states.shape[-1]), "(window + chunk, features)")
     require.shape("targets", targets, (window + chunk,), "(window + chunk,)")
+    if len(words) != window + chunk:
+        raise ValueError(f"there are {len(words)} words and {window + chunk} positions: give a word for each")
     position = torch.arange(window + chunk)
     asked = position[window:, None]
     visible = (position < asked) & (position >= asked - window)
@@ -92,15 +97,15 @@ def band_figure(states: Tensor, targets: Tensor, words: Sequence[str], window: i
     attention = scores.softmax(1)
     same = visible & (targets == targets[window:, None])
     with use_style():
-        figure, axes = plt.subplots(figsize=(7.4, 0.22 * chunk + 1.9))
+        figure, axes = plt.subplots(figsize=(6.6, 0.27 * chunk + 2.1))
         scale = colormap(SEQUENTIAL).with_extremes(bad=PAPER)
         shown = attention.sqrt().masked_fill(~visible, torch.nan).numpy()  # the root: faint ones are seen as well
         axes.imshow(shown, cmap=scale, vmin=0, vmax=1, aspect="auto")
         for row, column in same.nonzero().tolist():
             box: dict[str, Any] = {"fill": False, "edgecolor": colour("without"), "linewidth": 2}
             axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **box))
-        axes.set_xticks(range(window + chunk), words, rotation=90, fontsize=9)
-        axes.set_yticks(range(chunk), words[window:], fontsize=9)
+        axes.set_xticks(range(window + chunk), words, rotation=90, fontsize=13)  # as large as a column is wide
+        axes.set_yticks(range(chunk), words[window:], fontsize=13)
         axes.set(xlabel="word that followed the remembered state", ylabel="word that came")
         axes.axvline(window - 0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
         axes.tick_params(length=0)

@@ -64,7 +64,7 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
         a plotly figure.
 
     Raises:
-        ValueError: the record knows no such text or window.
+        ValueError: the record knows no such text, window or seed.
 
     Example:
         >>> from awdlib.figures.cache_records import tuning_figure
@@ -74,7 +74,9 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
         'Test perplexity with a window of 30: 10.0 without the cache, lowest at θ = 0 and λ = 0.10, with 9.0.'
     """
     split = next((name for name, words in TEXTS.items() if words == text), None)
-    (model,) = (run for run in models(record) if run["seed"] == seed)
+    model = next((run for run in models(record) if run["seed"] == seed), None)
+    if model is None:
+        raise ValueError(f"the record has no model of seed {require.shown(seed)}: choose one of its seeds")
     cells = model["grid"].get(split, {}).get(str(window))
     if cells is None:
         raise ValueError(f"the record has no {require.shown(text)} text with a window of {require.shown(window)}")
@@ -102,7 +104,7 @@ def tuning_figure(record: Mapping[str, Any], text: str, window: int, seed: int =
         height=380, margin={"l": 50, "r": 8, "t": 50, "b": 46},
         annotations=[note | {"text": f"<b>{text} perplexity {alone:.2f} → {cell['reached']:.2f}</b><br>"
                                      f"at θ = {cell['theta']:g}, λ = {cell['lambda']:.3f} (ring)"}],
-        xaxis={"tickvals": list(range(len(lambdas))), "ticktext": [f"{weight:g}" for weight in lambdas],
+        xaxis={"tickvals": list(range(0, len(lambdas), 2)), "ticktext": [f"{weight:g}" for weight in lambdas[::2]],
                "title": {"text": "λ", "standoff": 4}, "showline": False},
         yaxis={"tickvals": list(range(len(cells))), "ticktext": [f"{one['theta']:g}" for one in cells],
                "title": {"text": "θ", "standoff": 4}, "showline": False, "showgrid": False},
@@ -203,14 +205,16 @@ def excess_figure(record: Mapping[str, Any]) -> Any:
                 axes.barh(y, values[side].mean(), height=0.34, color=colour(role))
                 axes.plot(values[side], [y] * values.shape[1], "o", color=INK, markersize=3)
                 shown = round(values[side].mean(), 1) + 0.0  # no minus before a zero
-                axes.annotate(f"{shown:.1f}", (max(0.0, values[side].max()), y), (6, 0),
-                              textcoords="offset points", va="center", color=colour(role), fontsize=10)  # fmt: skip
+                axes.annotate(f"{shown:.1f}", (1, y), (34, 0), xycoords=("axes fraction", "data"), ha="right",
+                              textcoords="offset points", va="center", color=colour(role))  # fmt: skip
         axes.set_yticks(range(len(found)), [name.replace(": ", ":\n") for name in found])
         axes.invert_yaxis()
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.set_xlabel("excess over the floor, nats per 100 words")
         axes.grid(False)
         axes.grid(True, axis="x")
+        axes.annotate("mean", (1, 1), (34, 2), xycoords="axes fraction", textcoords="offset points", ha="right",
+                      color=MUTED)  # fmt: skip
         axes.text(0.98, 0.32, "model alone", color=colour("without"), transform=axes.transAxes, ha="right",
                   fontweight="bold")  # fmt: skip
         axes.text(0.98, 0.24, "with the cache", color=colour("with"), transform=axes.transAxes, ha="right",
@@ -231,7 +235,7 @@ def mentions_figure(groups: Sequence[str], lines: Mapping[str, Sequence[Sequence
         a matplotlib figure.
 
     Raises:
-        ValueError: a predictor that is none of these.
+        ValueError: a predictor that is none of these, or has not a mean for each group.
 
     Example:
         >>> from awdlib.figures.cache_records import mentions_figure
@@ -244,6 +248,8 @@ def mentions_figure(groups: Sequence[str], lines: Mapping[str, Sequence[Sequence
     marks = {"floor": ("--", "s"), "model alone": ("-", "o"), "with the cache": ("-", "D")}
     if strange := [name for name in lines if name not in inks]:
         raise ValueError(f"{strange[0]!r} is no line of this picture: name only {', '.join(inks)}")
+    if uneven := [name for name, seeds in lines.items() if any(len(seed) != len(groups) for seed in seeds)]:
+        raise ValueError(f"{uneven[0]!r} must have a mean for each of the {len(groups)} groups")
     with use_style():
         figure, axes = plt.subplots(figsize=(6.4, 3.6))
         places = np.arange(len(groups))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from awdlib import _require as require
 from awdlib.figures.style import BLUE, INK, MUTED, ORANGE, describe, use_style
 
 
@@ -17,7 +18,7 @@ def perplexities_figure(found: Mapping[str, float], right: str) -> Any:
         a matplotlib figure, whose label is its text alternative.
 
     Raises:
-        ValueError: the right way is not among those found.
+        ValueError: the right way is not among those found, or a perplexity is not a positive number.
 
     Example:
         >>> from awdlib.figures.one_model import perplexities_figure
@@ -28,6 +29,8 @@ def perplexities_figure(found: Mapping[str, float], right: str) -> Any:
 
     if right not in found:
         raise ValueError(f"{right!r} is none of the ways that were tried: {', '.join(found)}")
+    for way, value in found.items():
+        require.number(f"the perplexity of {way!r}", value, "(0, inf)")
     true = found[right]
     with use_style():
         figure, axes = plt.subplots(figsize=(7.2, 0.9 + 0.42 * len(found)))

@@ -28,7 +28,11 @@ def epochs_asked(name: str) -> tuple[int, int]:
         >>> epochs_asked("awd-lstm-ptb-finetuned")
         (750, 500)
     """
-    if name not in GOALS or [step.kind for step in GOALS[name].steps[:2]] != ["train", "finetune"]:
+    if (
+        not isinstance(name, str)
+        or name not in GOALS
+        or [step.kind for step in GOALS[name].steps[:2]] != ["train", "finetune"]
+    ):
         raise ValueError(f"{name!r} is no goal with fine-tuning: use one such as 'awd-lstm-ptb-finetuned'")
     train, tune = GOALS[name].steps[:2]
     return PRESETS[train.preset].training.epochs, int(tune.options[tune.options.index("--epochs") + 1])
@@ -79,7 +83,8 @@ def hours_needed(epochs: float, seconds: float, stretch: float, lost: float) -> 
         >>> hours_needed(110, seconds=60, stretch=60, lost=5)
         2.0
     """
-    epochs_done(0, seconds, stretch, lost)  # looks at the numbers
+    require.number("epochs", epochs, "[0, inf)")
+    epochs_done(0, seconds, stretch, lost)  # looks at the other numbers
     minutes = epochs * seconds / 60
     stretches = math.ceil(minutes / (stretch - lost) - 1e-9)
     return (minutes + stretches * lost) / 60

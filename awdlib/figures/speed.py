@@ -26,11 +26,7 @@ GROWING = {
 }
 BASE = {"batch": 20, "window": 35, "hidden": 400, "vocabulary": 2_000}  #: the small model, through which all lines go
 PARTS = {"input": "from below", "recurrent": "from the step before", "softmax": "softmax"}  #: of a model's products
-PEERS = {
-    "awdlib": BLUE,
-    "bare": MUTED,
-    "fastai": ORANGE,
-}  #: those of the benchmark that are drawn
+PEERS = {"awdlib": BLUE, "bare": MUTED, "fastai": ORANGE}  #: those of the benchmark that are drawn
 
 Record = Mapping[str, Any]
 
@@ -82,11 +78,15 @@ def point(what: str, value: int) -> str:
         what: one of `GROWING`.
         value: of that size.
 
+    Raises:
+        ValueError: nothing of this name grows.
+
     Example:
         >>> from awdlib.figures.speed import point
         >>> point("batch", 40), point("batch", 20)
         ('batch-40', 'base')
     """
+    _require_growing(what)
     return "base" if BASE[what] == value else f"{what}-{value}"
 
 
@@ -146,6 +146,26 @@ def fit(points: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     (overhead, slope), *_ = np.linalg.lstsq(terms, np.ones_like(seconds))
     held = statistics.median(one["memory"] - one["bytes_held"] for one in points.values())
     return {"overhead": float(overhead), "rate": float(1 / slope), "held": held}
+
+
+def unseen(record: Record) -> dict[str, dict[str, Any]]:
+    """The library's updates, by configuration, that are larger than every point of growth: a test for `fit`.
+
+    Args:
+        record: of the benchmark.
+
+    Example:
+        >>> from awdlib.figures.speed import benchmark, unseen
+        >>> [*unseen(benchmark())]
+        ['ptb-40', 'ptb-20', 'gru-40', 'wt2-80']
+    """
+    largest = max(one["operations"] for one in points_of(record).values())
+    return {
+        one["config"]: one
+        for one in record["measurements"]
+        if (one["group"], one["candidate"], one["precision"]) == ("step", "awdlib", "fp32")
+        and "median" in one and one["operations"] > largest
+    }  # fmt: skip
 
 
 def predicted(one: Mapping[str, Any], constants: Mapping[str, float]) -> tuple[float, float]:
@@ -236,8 +256,7 @@ def growth_figure(what: str) -> go.Figure:
         >>> growth_figure("batch").layout.meta["alt"][:38]
         'As the batch grows from 10 to 160, the'
     """
-    if what not in GROWING:
-        raise ValueError(f"what is {what!r}; it must be one of {', '.join(GROWING)}")
+    _require_growing(what)
     points = points_of(benchmark())
     constants, line, name = fit(points), lines_of(points)[what], GROWING[what][0]
     values = [f"{value:,}" for value, _ in line]
@@ -320,6 +339,11 @@ def epoch_figure(latency: float, rate: float, batch: int) -> go.Figure:
         f"At {latency:g} µs a step, {rate:g} TFLOP/s and batch {batch}, an epoch of {round(steps / batch):,} dependent "
         f"steps waits {here:,.0f} s and computes {computing:,.0f} s."
     ))  # fmt: skip
+
+
+def _require_growing(what: str) -> None:
+    if not isinstance(what, str) or what not in GROWING:
+        raise ValueError(f"what is {what!r}; it must be one of {', '.join(GROWING)}")
 
 
 def _key(text: str, ink: str, x: float) -> dict[str, Any]:
