@@ -1,6 +1,7 @@
 """Make assignments of the chapters' exercises: for students, for instructors, and for the grader (otter-grader).
 
-    python book/_tools/assignments.py [NAME ...]        all chapters with checked exercises, or those named
+    python book/_tools/assignments.py [NAME ...]            all chapters with checked exercises, or those named
+    python book/_tools/assignments.py --prove [NAME ...]    and grade right, empty and wrong answers: see proof.py
 
 Into _build/assignments/NAME go
 
@@ -17,11 +18,26 @@ import re
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
-from exercises import BOOK, Exercise, cells_of, exercises_of, free_names, own_imports, prelude
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from exercises import (
+    BOOK,
+    Exercise,
+    cells_of,
+    exercises_of,
+    free_names,
+    own_imports,
+    prelude,
+)
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_raw_cell,
+)
+from proof import prove, silence
 
 from awdlib.chapters import CHAPTERS
 
@@ -33,20 +49,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="grade right, empty and wrong answers, too",
+    )
     given = parser.parse_args()
     known = chapters()
     for name in given.names:
         if name not in known:
-            sys.exit(f"error: {name!r} has no checked exercises: use {', '.join(known)}")
+            sys.exit(
+                f"error: {name!r} has no checked exercises: use {', '.join(known)}"
+            )
+    if find_spec("otter") is None:
+        sys.exit(
+            "error: otter-grader is not installed: run `make assignments`, or pip install otter-grader==7.0.0"
+        )
+    deviations = []
     for name in given.names or known:
         made = make(name, given.out / name)
-        print(f"{name}: {len(made)} questions, {sum(one.points for one in made)} points")
+        print(
+            f"{name}: {len(made)} questions, {sum(one.points for one in made)} points",
+            flush=True,
+        )
+        deviations += prove(name, made, given.out / name) if given.prove else []
     print(f"The assignments are in {given.out}")
+    if deviations:
+        sys.exit("\n".join(deviations))
 
 
 def chapters() -> list[str]:
     """The chapters that have checked exercises, in the book's order."""
-    there = [one.name for one in CHAPTERS if (BOOK / f"{one.name}.ipynb").exists()]
+    there = [
+        one.name for one in CHAPTERS if (BOOK / f"{one.name}.ipynb").exists()
+    ]
     return [name for name in there if exercises_of(name)]
 
 
@@ -57,14 +93,16 @@ def make(name: str, folder: Path) -> list[Exercise]:
     exercises = exercises_of(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, silence():
         source = Path(work) / f"{name}.ipynb"
         nbformat.write(master(exercises), source)
         assign(str(source), str(Path(work) / "made"), no_pdfs=True)
         made = Path(work) / "made"
         (folder / "student").mkdir()
         shutil.copy(made / "student" / source.name, folder / "student")
-        shutil.copy(next((made / "autograder").glob("*.zip")), folder / "autograder.zip")
+        shutil.copy(
+            next((made / "autograder").glob("*.zip")), folder / "autograder.zip"
+        )
     (folder / "instructor").mkdir()
     nbformat.write(instructor(exercises), folder / "instructor" / source.name)
     return exercises
@@ -80,12 +118,15 @@ check_all_cell: false
 export_cell: false
 generate: {{show_stdout: true}}
 tests: {{ok_format: false}}
+requirements: ["awdlib[book] @ git+{repository()[0]}"]
 solutions_pdf: false
 template_pdf: false"""
     cells = [new_raw_cell(settings), *head(exercises)]
     for one in exercises:
         cells += [
-            new_raw_cell(f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"),
+            new_raw_cell(
+                f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"
+            ),
             new_markdown_cell(question(one)),
             *block("SOLUTION", answer(one)),
             *block("TESTS", test(one)),
@@ -100,7 +141,11 @@ def instructor(exercises: list[Exercise]) -> nbformat.NotebookNode:
     cells = head(exercises)
     for one in exercises:
         hint = f"\n\n> **Hint.** {one.hint}" if one.hint else ""
-        cells += [new_markdown_cell(question(one) + hint), new_code_cell(one.solution), checked(one)]
+        cells += [
+            new_markdown_cell(question(one) + hint),
+            new_code_cell(one.solution),
+            checked(one),
+        ]
     return notebook(cells)
 
 
@@ -117,26 +162,42 @@ is not; ask it as often as you like. Hand in this notebook with your answers in 
 The chapter: [{title}]({address(name)})"""
     setup = next(source for kind, source in cells_of(name) if kind == "code")
     needed = prelude(exercises)
-    return [new_markdown_cell(text), new_code_cell(setup)] + [new_code_cell(needed)] * bool(needed)
+    return [new_markdown_cell(text), new_code_cell(setup)] + [
+        new_code_cell(needed)
+    ] * bool(needed)
 
 
 def address(name: str) -> str:
     """Where a chapter is read as it is in the repository."""
+    url, branch = repository()
+    return f"{url}/blob/{branch}/book/{name}.ipynb"
+
+
+def repository() -> tuple[str, str]:
+    """Its address and branch, from the book's settings."""
     config = (BOOK.parent / "_config.yml").read_text(encoding="utf-8")
     url, branch = re.findall(r"^  (?:url|branch): (\S+)$", config, re.M)[:2]
-    return f"{url}/blob/{branch}/book/{name}.ipynb"
+    return url, branch
 
 
 def question(one: Exercise) -> str:
     """Its text, with what it is worth; links lead to the chapters."""
-    text = re.sub(r"\]\(([\w-]+)\.(?:ipynb|md)(#[^)]*)?\)", lambda m: f"]({address(m[1])})", one.question)
+    text = re.sub(
+        r"\]\(([\w-]+)\.(?:ipynb|md)(#[^)]*)?\)",
+        lambda m: f"]({address(m[1])})",
+        one.question,
+    )
     points = f"{one.points} point{'s' * (one.points > 1)}"
     return f"## {one.number}. {one.title} ({one.kind}, {points})\n\n{text}"
 
 
 def block(kind: str, code: str) -> list[nbformat.NotebookNode]:
     """A cell between the two raw cells that tell otter what it is."""
-    return [new_raw_cell(f"# BEGIN {kind}"), new_code_cell(code), new_raw_cell(f"# END {kind}")]
+    return [
+        new_raw_cell(f"# BEGIN {kind}"),
+        new_code_cell(code),
+        new_raw_cell(f"# END {kind}"),
+    ]
 
 
 def answer(one: Exercise) -> str:
@@ -152,7 +213,7 @@ def answer(one: Exercise) -> str:
 
 def checked(one: Exercise) -> nbformat.NotebookNode:
     """The cell in which a student asks the check."""
-    return new_code_cell(f"{one.imports}\n\n{one.check}".strip())
+    return new_code_cell(f"{own_imports(one)}\n\n{one.check}".strip())
 
 
 def test(one: Exercise) -> str:
@@ -160,7 +221,10 @@ def test(one: Exercise) -> str:
     answers = sorted(free_names(f"{own_imports(one)}\n{one.check}"))
     lines = [f"def test_{one.name}({', '.join(answers)}):"]
     lines += [f"    {line}" for line in own_imports(one).splitlines()]
-    lines += [f"    report = {one.check}", "    assert report.kept, repr(report)"]
+    lines += [
+        f"    report = {one.check}",
+        "    assert report.kept, repr(report)",
+    ]
     return "\n".join(lines)
 
 
@@ -168,7 +232,11 @@ def notebook(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
     """A notebook for Python, its cells numbered, so that making it twice gives the same file."""
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number:02}"
-    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    python = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     return new_notebook(cells=cells, metadata={"kernelspec": python})
 
 

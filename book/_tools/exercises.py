@@ -11,15 +11,18 @@ import builtins
 import itertools
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 BOOK = Path(__file__).resolve().parents[1]
 POINTS = {
-    "recall": 1, "apply": 2, "derive": 3, "implement": 4, "debug": 4, "research": 0,
-}  #: by the last word in the brackets of a title  # fmt: skip
-DETAILS = re.compile(r"<details><summary>(\w+)</summary>(.*?)</details>", re.DOTALL)
+    "recall": 1, "apply": 2, "derive": 3, "implement": 4, "debug": 4, "break it": 4,
+}  #: by how the brackets of a title end  # fmt: skip
+DETAILS = re.compile(
+    r"<details><summary>(\w+)</summary>(.*?)</details>", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,16 @@ class Exercise:
     @property
     def points(self) -> int:
         """What it is worth: all for an answer that passes the check, none for another."""
-        return POINTS[re.findall(r"\w+", self.kind)[-1]]
+        found = [
+            points
+            for kind, points in POINTS.items()
+            if self.kind.endswith(kind)
+        ]
+        if not found:
+            raise ValueError(
+                f"{self.chapter}, exercise {self.number}: {self.kind!r} ends with none of {', '.join(POINTS)}"
+            )
+        return found[0]
 
 
 def exercises_of(chapter: str) -> list[Exercise]:
@@ -60,8 +72,13 @@ def exercises_of(chapter: str) -> list[Exercise]:
 
 def cells_of(chapter: str) -> list[tuple[str, str]]:
     """(kind, source) of the cells of a chapter."""
-    notebook = json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))
-    return [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+    notebook = json.loads(
+        (BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    )
+    return [
+        (cell["cell_type"], "".join(cell["source"]))
+        for cell in notebook["cells"]
+    ]
 
 
 def _walk(chapter: str, cells: Sequence[tuple[str, str]]) -> Iterator[Exercise]:
@@ -69,43 +86,110 @@ def _walk(chapter: str, cells: Sequence[tuple[str, str]]) -> Iterator[Exercise]:
     inside = False
     for kind, source in cells:
         if kind == "markdown":
-            inside = inside or bool(re.search(r"^## Exercises", source, re.M))
-            text += f"\n\n{source}"
-            inside = inside and not re.search(r"^## (?!Exercises)", source, re.M)
+            begins = re.search(r"^## Exercises.*", source, re.M | re.DOTALL)
+            inside = inside or bool(begins)
+            text += "\n\n" + (begins[0] if begins else source) * inside
+            inside = inside and not re.search(
+                r"^## (?!Exercises)", begins[0] if begins else source, re.M
+            )
         elif inside:
             text += f"\n\n\N{NULL}{source}\N{NULL}"
-    for block in re.split(r"^### (?=\d+\. )", text.partition("## Exercises")[2], flags=re.M)[1:]:
-        found = re.search("\N{NULL}(.*?)\N{NULL}", block, re.DOTALL)
-        if found:
-            block = re.split(r"^## ", block, flags=re.M)[0]
-            yield _exercise(chapter, block, found[1])
+    text = re.split(r"^## (?!Exercises)", text, flags=re.M)[0]
+    for block in re.split(r"^### (?=\d+\. )", text, flags=re.M)[1:]:
+        code = "\n\n".join(
+            re.findall("\N{NULL}(.*?)\N{NULL}", block, re.DOTALL)
+        )
+        if "check_" in code:
+            yield _exercise(chapter, block, code)
 
 
 def _exercise(chapter: str, block: str, cell: str) -> Exercise:
     heading, _, rest = block.partition("\n")
-    number, title, kind = re.fullmatch(r"(\d+)\. (.*) \((.*)\)", heading.strip()).groups()
+    number, title, kind = re.fullmatch(
+        r"(\d+)\. (.*) \((.*)\)", heading.strip()
+    ).groups()
     details = dict(DETAILS.findall(rest))
     codes = re.findall(r"```python\n(.*?)```", details["Solution"], re.DOTALL)
     start, imports, check = taken_apart(cell)
     return Exercise(
         chapter, int(number), title, kind, rest.split("\N{NULL}")[0].strip(), imports, start, check,
-        details.get("Hint", "").strip(), "\n\n".join(code.rstrip() for code in codes),
+        details.get("Hint", "").strip(), completed(start, "\n\n".join(code.rstrip() for code in codes)),
     )  # fmt: skip
 
 
 def taken_apart(cell: str) -> tuple[str, str, str]:
-    """(starting point, imports of checks, the expression that checks) of an exercise's cell."""
+    """(starting point, imports of the check, the expression that checks) of an exercise's code.
+
+    What the starting point uses of the checks' module (a class to look at, say) it imports itself.
+    """
     tree = ast.parse(cell)
     lines = cell.splitlines()
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and "exercises" in (node.module or "")]
+    imports = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        and "exercises" in (node.module or "")
+    ]
+    last = tree.body[-1]
     calls = [
-        node for node in ast.walk(tree)
+        node for node in ast.walk(last)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("check_")
     ]  # fmt: skip
-    last = tree.body[-1]
-    dropped = {n for node in (*imports, last) for n in range(node.lineno - 1, node.end_lineno)}
-    start = "\n".join(line for n, line in enumerate(lines) if n not in dropped).strip("\n")
-    return start, "\n".join(map(ast.unparse, imports)), ast.unparse(calls[-1])
+    dropped = {
+        n
+        for node in (*imports, last)
+        for n in range(node.lineno - 1, node.end_lineno)
+    }
+    start = "\n".join(
+        line for n, line in enumerate(lines) if n not in dropped
+    ).strip("\n")
+    start = re.sub(r"\n{4,}", "\n\n\n", start)
+    check = ast.unparse(calls[-1])
+    of_start, of_check = (
+        _imported(imports, free_names(code)) for code in (start, check)
+    )
+    return f"{of_start}\n\n{start}".strip("\n"), of_check, check
+
+
+def _imported(
+    imports: Sequence[ast.Import | ast.ImportFrom], wanted: set[str]
+) -> str:
+    """Of some imports, what is wanted."""
+    return "\n".join(
+        ast.unparse(_only(node, wanted))
+        for node in imports
+        if defined(node) & wanted
+    )
+
+
+def completed(start: str, solution: str) -> str:
+    """A solution that stands alone in the cell: with the starting point's imports, and a method within its class."""
+    mended = ast.parse(solution).body[0]
+    if isinstance(mended, ast.FunctionDef) and [
+        arg.arg for arg in mended.args.args[:1]
+    ] == ["self"]:
+        return _within_class(start, mended.name, solution)
+    imports = [
+        node
+        for node in ast.parse(start).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    return f"{_imported(imports, free_names(solution))}\n\n\n{solution}".strip(
+        "\n"
+    )
+
+
+def _within_class(start: str, name: str, method: str) -> str:
+    """The starting point, a method of its class replaced."""
+    (old,) = [
+        node for one in ast.parse(start).body if isinstance(one, ast.ClassDef)
+        for node in one.body if isinstance(node, ast.FunctionDef) and node.name == name
+    ]  # fmt: skip
+    lines = start.splitlines()
+    lines[old.lineno - 1 : old.end_lineno] = textwrap.indent(
+        method, " " * old.col_offset
+    ).splitlines()
+    return "\n".join(lines)
 
 
 # ---- what an exercise uses of its chapter ----
@@ -113,63 +197,124 @@ def taken_apart(cell: str) -> tuple[str, str, str]:
 
 def prelude(exercises: Sequence[Exercise]) -> str:
     """The imports and definitions of their chapter that exercises use, in the chapter's order."""
-    cells = itertools.takewhile(lambda cell: "## Exercises" not in cell[1], cells_of(exercises[0].chapter))
-    statements = [
-        node for kind, source in cells if kind == "code" and "google.colab" not in source
+    cells = itertools.takewhile(
+        lambda cell: "## Exercises" not in cell[1],
+        cells_of(exercises[0].chapter),
+    )
+    known = [
+        (node, _source(source, node)) for kind, source in cells if kind == "code" and "google.colab" not in source
         for node in ast.parse(source).body if defined(node)
     ]  # fmt: skip
     wanted: set[str] = set()
     for one in exercises:
-        wanted |= free_names("\n".join((one.imports, one.start, one.solution, one.check)))
+        answers = set().union(*map(defined, ast.parse(one.start).body))
+        wanted |= free_names(one.start) | free_names(one.solution)
+        wanted |= free_names(f"{one.imports}\n{one.check}") - answers
     taken: set[int] = set()
-    while True:
-        found = next((n for name in sorted(wanted) if (n := _first(statements, name)) is not None and n not in taken),
-                     None)  # fmt: skip
-        if found is None:
-            break
-        taken.add(found)
-        wanted |= free_names(ast.unparse(statements[found]))
-    return "\n".join(ast.unparse(_only(statements[n], wanted)) for n in sorted(taken))
+    while new := {_first(known, name) for name in wanted} - {None} - taken:
+        taken |= new
+        wanted = wanted.union(*(free_names(known[n][1]) for n in new))
+    return "\n".join(_written(*known[n], wanted) for n in sorted(taken)).strip(
+        "\n"
+    )
 
 
 def own_imports(one: Exercise) -> str:
     """What the check's expression needs: the imports of the exercise, and those of its chapter that it names."""
-    cells = [source for kind, source in cells_of(one.chapter) if kind == "code" and "google.colab" not in source]
-    known = [node for source in cells for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    cells = [
+        source
+        for kind, source in cells_of(one.chapter)
+        if kind == "code" and "google.colab" not in source
+    ]
+    known = [
+        node
+        for source in cells
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     answers = set().union(*map(defined, ast.parse(one.start).body))
     missing = free_names(f"{one.imports}\n{one.check}") - answers
-    found = [ast.unparse(_only(node, missing)) for node in known if defined(node) & missing]
+    found = [
+        ast.unparse(_only(node, missing))
+        for node in known
+        if defined(node) & missing
+    ]
     return "\n".join([one.imports, *dict.fromkeys(found)]).strip()
 
 
-def _first(statements: Sequence[ast.stmt], name: str) -> int | None:
-    return next((n for n, node in enumerate(statements) if name in defined(node)), None)
+def _first(statements: Sequence[tuple[ast.stmt, str]], name: str) -> int | None:
+    return next(
+        (n for n, (node, _) in enumerate(statements) if name in defined(node)),
+        None,
+    )
+
+
+def _source(code: str, node: ast.stmt) -> str:
+    first = min(
+        [
+            node.lineno,
+            *(one.lineno for one in getattr(node, "decorator_list", ())),
+        ]
+    )
+    return "\n".join(code.splitlines()[first - 1 : node.end_lineno])
+
+
+def _written(node: ast.stmt, text: str, wanted: set[str]) -> str:
+    """A statement as the chapter writes it; of an import, what is wanted."""
+    if isinstance(node, ast.ImportFrom):
+        return ast.unparse(_only(node, wanted))
+    return (
+        text if isinstance(node, ast.Import | ast.Assign) else f"\n\n{text}\n\n"
+    )
 
 
 def _only(node: ast.stmt, wanted: set[str]) -> ast.stmt:
     """Of an import, the names that are wanted."""
     if isinstance(node, ast.ImportFrom):
-        node.names = [alias for alias in node.names if (alias.asname or alias.name) in wanted]
+        return ast.ImportFrom(
+            node.module,
+            [one for one in node.names if (one.asname or one.name) in wanted],
+            node.level,
+        )
     return node
 
 
 def defined(node: ast.stmt) -> set[str]:
     """The names that a statement gives a meaning."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        return {
+            (alias.asname or alias.name).split(".")[0] for alias in node.names
+        }
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
     if isinstance(node, ast.Assign):
-        return {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        return {
+            name.id
+            for target in node.targets
+            for name in ast.walk(target)
+            if isinstance(name, ast.Name)
+        }
     return set()
 
 
 def free_names(code: str) -> set[str]:
     """Names that a piece of code reads and does not define itself."""
     tree = ast.parse(code)
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    bound |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    read = {
+        n.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    }
+    bound = {
+        n.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+    bound |= {
+        n.name
+        for n in ast.walk(tree)
+        if isinstance(n, ast.FunctionDef | ast.ClassDef)
+    }
     bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
