@@ -17,7 +17,8 @@ import nbformat
 import proof
 import pytest
 import torch
-from exercises import Exercise, exercises_of, free_names, own_imports, prelude, taken_apart
+from exercises import Exercise, exercises_of, own_imports, prelude, taken_apart
+from names import free_names
 from proof import WRONG, WrongAnswer, filled, sheets, wrong_answers
 
 from awdlib.chapters import CHAPTERS
@@ -204,7 +205,9 @@ def code(*lines):
 
 
 def solved(text):
-    return f"<details><summary>Hint</summary>look</details>\n<details><summary>Solution</summary>\n\n```python\n{text}\n```\n\n</details>"
+    solution = f"```python\n{text}\n```"
+    return "\n".join(f"<details><summary>{name}</summary>{part}\n</details>"
+                     for name, part in (("Hint", "look"), ("Solution", f"\n\n{solution}\n")))  # fmt: skip
 
 
 @pytest.fixture

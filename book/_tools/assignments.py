@@ -27,10 +27,10 @@ from exercises import (
     Exercise,
     cells_of,
     exercises_of,
-    free_names,
     own_imports,
     prelude,
 )
+from names import free_names
 from nbformat.v4 import (
     new_code_cell,
     new_markdown_cell,
