@@ -30,7 +30,7 @@ from exercises import (
     own_imports,
     prelude,
 )
-from names import free_names
+from names import answers_in, free_names
 from nbformat.v4 import (
     new_code_cell,
     new_markdown_cell,
@@ -218,7 +218,9 @@ def checked(one: Exercise) -> nbformat.NotebookNode:
 
 def test(one: Exercise) -> str:
     """What otter runs in the submission: the chapter's own check, imported anew, so that none can be slipped in."""
-    answers = sorted(free_names(f"{own_imports(one)}\n{one.check}"))
+    answers = sorted(
+        free_names(f"{own_imports(one)}\n{one.check}", answers_in(one.start))
+    )
     lines = [f"def test_{one.name}({', '.join(answers)}):"]
     lines += [f"    {line}" for line in own_imports(one).splitlines()]
     lines += [

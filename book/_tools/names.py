@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 Import = ast.Import | ast.ImportFrom
 
@@ -26,9 +26,12 @@ def answers_in(code: str) -> set[str]:
     return set().union(*map(defined, ast.parse(code).body))
 
 
-def free_names(code: str) -> set[str]:
-    """Names that a piece of code reads and does not define itself."""
-    read, bound = set(), set(dir(builtins))
+def free_names(code: str, answers: Set[str] = frozenset()) -> set[str]:
+    """Names that a piece of code reads and does not define itself.
+
+    Python's own (`input`, say) do not count, unless they are the answers'.
+    """
+    read, bound = set(), set(dir(builtins)) - answers
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Name):
             (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
