@@ -15,6 +15,7 @@ from pathlib import Path
 import assignments
 import exercises
 import nbformat
+import notebooks
 import proof
 import pytest
 import torch
@@ -46,7 +47,7 @@ def refusal(one, code):
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             exec(code, answer)
-            exec(assignments.test(one), test)
+            exec(notebooks.test(one), test)
             (function,) = (value for name, value in test.items() if name.startswith("test_"))
             function(*(answer[name] for name in inspect.signature(function).parameters))
     except AssertionError as found:
@@ -107,11 +108,9 @@ def test_a_chapter_without_a_notebook_is_left_out_and_no_other_is():
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_that_a_student_gets_has_a_line_of_a_solution(name):
     found = exercises_of(name)
-    everything = "\n".join(cell.source for cell in assignments.head(found))
+    everything = "\n".join(cell.source for cell in notebooks.head(found))
     everything += "\n".join(
-        part
-        for one in found
-        for part in (assignments.question(one), assignments.test(one), assignments.checked(one).source)
+        part for one in found for part in (notebooks.question(one), notebooks.test(one), notebooks.checked(one).source)
     )
     lines = {line.strip() for line in everything.splitlines()}
     for one in found:
@@ -124,18 +123,18 @@ def test_nothing_that_a_student_gets_has_a_line_of_a_solution(name):
 
 @pytest.mark.parametrize("one", EXERCISES, ids=named)
 def test_the_graders_test_asks_the_chapters_check_and_imports_it_itself(one):
-    (function,) = ast.parse(assignments.test(one)).body
+    (function,) = ast.parse(notebooks.test(one)).body
     answers = {arg.arg for arg in function.args.args}
-    assert ast.unparse(ast.parse(one.check)) in assignments.test(one) and answers
+    assert ast.unparse(ast.parse(one.check)) in notebooks.test(one) and answers
     assert {name for name in free_names(one.check) if name.startswith("check_")}.isdisjoint(answers)
-    cell = ast.parse(assignments.checked(one).source).body
+    cell = ast.parse(notebooks.checked(one).source).body
     assert ast.unparse(cell[-1]) == one.check and all(isinstance(node, ast.ImportFrom) for node in cell[:-1])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_assignment_begins_with_the_chapters_setup_cell_and_its_total(name):
     found = exercises_of(name)
-    text, setup, *needed = (cell.source for cell in assignments.head(found))
+    text, setup, *needed = (cell.source for cell in notebooks.head(found))
     assert f"{len(found)} questions, {sum(one.points for one in found)} points." in text
     assert "google.colab" in setup and setup in [code for kind, code in exercises.cells_of(name) if kind == "code"]
     assert bool(needed) == bool(prelude(found))
@@ -152,14 +151,14 @@ def test_points_by_kind():
 
 def test_an_instructor_gets_hints_and_solutions():
     found = exercises_of("dropout-masks")
-    cells = [cell.source for cell in assignments.instructor(found).cells]
+    cells = [cell.source for cell in notebooks.instructor(found).cells]
     for one in found:
         assert one.solution in cells and sum(f"> **Hint.** {one.hint}" in cell for cell in cells) == 1
 
 
 def test_making_it_twice_gives_the_same_notebook():
     found = exercises_of("speed")
-    assert assignments.master(found) == assignments.master(exercises_of("speed"))
+    assert notebooks.master(found) == notebooks.master(exercises_of("speed"))
 
 
 # ---- taking a chapter apart ----
@@ -259,14 +258,14 @@ def test_a_check_brings_its_own_imports(chapter):
     one, two = exercises_of(chapter)
     assert own_imports(one) == "from awdlib.exercises.some import check_it"
     assert own_imports(two) == "from torch import nn\nfrom awdlib.contracts import check_both"
-    assert assignments.test(two).splitlines()[0] == "def test_q2(other):"
+    assert notebooks.test(two).splitlines()[0] == "def test_q2(other):"
 
 
 def test_an_answer_may_have_the_name_of_a_builtin():
     assert free_names("check_it(input, max)") == {"check_it"}
     assert free_names("check_it(input, max)", {"input", "a"}) == {"check_it", "input"}
     (one,) = [one for one in EXERCISES if "input" in one.check.split("(")[1]]
-    assert "input" in assignments.test(one).splitlines()[0]
+    assert "input" in notebooks.test(one).splitlines()[0]
 
 
 # ---- the proof ----
@@ -334,6 +333,14 @@ def test_what_cannot_be_done_gets_one_line(monkeypatch, arguments, found, said):
     with pytest.raises(SystemExit) as caught:
         assignments.main()
     assert caught.value.code.startswith(said) and "\n" not in caught.value.code
+
+
+def test_a_chapter_without_known_wrong_answers_is_not_proved(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["assignments.py", "--prove", "speed"])
+    monkeypatch.setattr(assignments, "find_spec", lambda name: True)
+    monkeypatch.setattr(proof, "WRONG", tmp_path)
+    with pytest.raises(SystemExit, match="^error: .*speed.py is missing: wrong answers to prove speed with$"):
+        assignments.main()
 
 
 @pytest.mark.slow
