@@ -1,11 +1,12 @@
-"""Backpropagation through time by hand: a window of an LSTM whose way back is written out.
+"""Backpropagation through time by hand: a window of an LSTM or a GRU whose way back is written out.
 
 Autograd would add up the gradient of ``weight_hh`` step by step, a product and a sum of the whole matrix each time. By
 hand the steps only hand the error back through the gates; the weights' gradients are one product each for the window.
 
-In single precision torch's own kernel on a CPU does the same, and faster. Under autocast to bfloat16
+In single precision torch's own LSTM on a CPU does the same, and faster. Under autocast to bfloat16
 `awdlib.recurrent.LSTMLayer` takes this way for layers of the paper's sizes, on processors that multiply matrices of
-bfloat16 (`pays`). Everywhere else it is here to be read.
+bfloat16 (`pays`). Everywhere else it is here to be read. torch's GRU on a CPU leaves the way back to autograd, so
+`awdlib.recurrent.GRULayer` takes `gru_window` in training there (`gru_pays`).
 """
 
 from typing import Any
@@ -39,6 +40,25 @@ def pays(x: Tensor, hidden_size: int) -> bool:
         return False
     in_bfloat16 = torch.get_autocast_dtype("cpu") == torch.bfloat16
     return in_bfloat16 and hidden_size >= LARGE and "amx_bf16" in cpu_flags()
+
+
+def gru_pays(x: Tensor) -> bool:
+    """Whether `gru_window` is faster than torch's GRU for this input, here: in training on a CPU, without autocast.
+
+    It was at every size that was tried, by a tenth to a quarter (``book/experiments/gru_speed.py``).
+
+    Args:
+        x: the input.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.bptt import gru_pays
+        >>> with torch.no_grad():
+        ...     reading = gru_pays(torch.zeros(70, 40, 1150))
+        >>> gru_pays(torch.zeros(70, 40, 1150)), reading
+        (True, False)
+    """
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
 
 
 def lstm_window(x: Tensor, h: Tensor, c: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,3 +143,76 @@ class _LSTMWindow(torch.autograd.Function):
         grad_bias = errors.sum(dim=0, dtype=of_weights)
         grad_x = (grad_gates @ weight_ih).to(of_x)
         return grad_x, dh.to(of_h), dc, grad_ih, grad_hh, grad_bias, grad_bias, None
+
+
+def gru_window(x: Tensor, h: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """A window of a GRU: `awdlib.recurrent.gru_step` at each time step, differentiable once.
+
+    Args:
+        x: (seq_len, batch, input_size).
+        h: (batch, hidden_size), before the window.
+        weights: weight_ih, weight_hh, bias_ih, bias_hh, as `awdlib.recurrent.gru_step` takes them, of x's precision.
+
+    Returns:
+        the outputs (seq_len, batch, hidden_size), and h after the window.
+
+    Example:
+        >>> import torch
+        >>> from awdlib.bptt import gru_window
+        >>> gru, x = torch.nn.GRU(5, 7), torch.randn(4, 3, 5)
+        >>> outputs, h = gru_window(x, torch.zeros(3, 7), list(gru.parameters()))
+        >>> torch.allclose(outputs, gru(x)[0], atol=1e-6), torch.equal(outputs[-1], h)
+        (True, True)
+    """
+    outputs, h = _GRUWindow.apply(x, h, *weights)
+    return outputs, h
+
+
+class _GRUWindow(torch.autograd.Function):
+    """T = seq_len, B = batch. A step makes as few tensors and views as it can: on small layers they cost the time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        size = h.shape[1]
+        gates = F.linear(x, weight_ih, bias_ih)  # (T, B, 3 * hidden_size), all steps; becomes r, z, n in place
+        products = torch.empty_like(gates)  # of the state, with their bias
+        outputs = gates.new_empty(len(x) + 1, *h.shape)  # (T + 1, B, hidden_size): before the window, and each step
+        outputs[0] = h
+        r, z, n = gates.chunk(3, dim=2)
+        n_h, recurrent = products[..., 2 * size :], weight_hh.t()
+        two, two_h = gates[..., : 2 * size], products[..., : 2 * size]  # r and z at once
+        parts = (products, outputs[:-1], outputs[1:], two, two_h, r, z, n, n_h)
+        steps = zip(*(part.unbind() for part in parts), strict=True)
+        for product, before, after, two_t, two_ht, r_t, z_t, n_t, n_ht in steps:
+            torch.addmm(bias_hh, before, recurrent, out=product)
+            two_t.add_(two_ht).sigmoid_()
+            n_t.addcmul_(r_t, n_ht).tanh_()
+            torch.lerp(n_t, before, z_t, out=after)  # (1 - z) * n + z * before
+        ctx.save_for_backward(x, weight_ih, weight_hh, gates, n_h, outputs)
+        return outputs[1:], outputs[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_outputs: Tensor, grad_h: Tensor) -> tuple[Tensor | None, ...]:
+        require.first_derivative("gru_window")
+        x, weight_ih, weight_hh, gates, n_h, outputs = ctx.saved_tensors
+        r, z, n = gates.chunk(3, dim=2)
+        before = outputs[:-1]
+        of_n = (1 - z) * (1 - n**2)  # derivative of h by the sum that enters n
+        slopes = torch.stack([of_n * n_h * r * (1 - r), (before - n) * z * (1 - z), of_n * r], dim=2)
+        errors = torch.empty_like(before)  # dh of each step
+        dh = grad_h
+        steps = zip(*(part.unbind() for part in (grad_outputs, errors, slopes, z)), strict=True)
+        for grad_output, error, slope, z_t in reversed([*steps]):
+            torch.add(dh, grad_output, out=error)
+            grad_products = (error[:, None] * slope).flatten(1)  # (B, 3 * hidden_size)
+            dh = torch.addmm(error * z_t, grad_products, weight_hh)
+
+        grads = slopes.mul_(errors[:, :, None])  # of the products; those of what enters from x differ in n alone
+        of_products = grads.flatten(2).flatten(0, 1)  # (T * B, ...): one product for all steps
+        grad_hh, grad_bias_hh = of_products.t() @ before.flatten(0, 1), of_products.sum(0)
+        torch.mul(errors, of_n, out=grads[:, :, 2])
+        of_gates = grads.flatten(2).flatten(0, 1)
+        grad_x = (of_gates @ weight_ih).view_as(x)
+        return grad_x, dh, of_gates.t() @ x.flatten(0, 1), grad_hh, of_gates.sum(0), grad_bias_hh

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from awdlib import _require as require
-from awdlib.bptt import lstm_window, pays
+from awdlib.bptt import gru_pays, gru_window, lstm_window, pays
 from awdlib.dropout import require_probability, weight_dropout
 
 # A freshly masked weight_hh cannot lie in the one block of memory that cuDNN likes best. The copy that cuDNN makes
@@ -311,6 +311,9 @@ class GRULayer(RecurrentLayer):
     gates, parts = 3, 1
 
     def kernel(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        if gru_pays(x):
+            outputs, h = gru_window(x, state[0][0], weights)
+            return outputs, h[None]
         return torch.gru(x, state[0], weights, True, 1, 0.0, self.training, False, False)
 
 

@@ -27,10 +27,12 @@ from awdlib.graphs import GraphedGradients
 from awdlib.model import LanguageModel, ModelConfig
 from awdlib.ntasgd import NTASGD, count_triggers, is_triggered
 from awdlib.precision import choose_precision
+from awdlib.recurrent import State
 from awdlib.training_config import TrainConfig
 from awdlib.training_records import EpochRecord, StepRecord
 
-LARGEST_LOSS = math.log(sys.float_info.max)  # in nats a token: beyond it perplexity is no number, and nothing learned
+#: in nats a token: beyond it perplexity is no number, and nothing learned
+LARGEST_LOSS = math.log(sys.float_info.max)
 UPDATES_BETWEEN_CHECKS = 100  # looking at the loss makes a GPU wait, so not after every update
 
 
@@ -104,6 +106,17 @@ class Training:
         losses = [record.valid_loss for record in self.history]
         stopped = self.config.stop_on_trigger and is_triggered(losses, self.config.patience)
         return stopped or self.epoch > self.config.epochs
+
+    def arranged(self, columns: Tensor) -> Tensor:
+        """The columns as the epoch under way reads them: as they are; `awdlib.beyond` shuffles them."""
+        return columns
+
+    def gradients(self, window: Window) -> tuple[Tensor, list[State]]:
+        """Leave a window's clipped gradient in the weights; returns its loss, and the states after it."""
+        if self.config.graphs:
+            return self.graphed(window)
+        compute = fast_gradients if self.config.fast else plain_gradients
+        return compute(self.model, self.config, window, self.mask_generator)
 
     def best_epoch(self) -> EpochRecord | None:
         """The epoch of lowest validation loss so far."""
@@ -245,7 +258,7 @@ def columns_of(training: Training, corpus: Corpus) -> Tensor:
 
 
 def _train_epoch(training: Training, columns: Tensor) -> Iterator[StepRecord]:
-    lengths = training.config.window_lengths()
+    lengths, columns = training.config.window_lengths(), training.arranged(columns)
     while not ends_epoch(columns, training.row):
         began = time.perf_counter()
         drawn = lengths.draw(training.window_generator)
@@ -285,16 +298,11 @@ def update(training: Training, inputs: Tensor, targets: Tensor, lr: float) -> Te
         >>> last < first
         True
     """
-    optimizer, config = training.optimizer, training.config
-    model, window = training.model.train(), Window(inputs, targets, training.states)
-    if config.graphs:
-        loss, training.states = training.graphed(window)
-    else:
-        compute = fast_gradients if config.fast else plain_gradients
-        loss, training.states = compute(model, config, window, training.mask_generator)
-    for group in optimizer.param_groups:
+    training.model.train()
+    loss, training.states = training.gradients(Window(inputs, targets, training.states))
+    for group in training.optimizer.param_groups:
         group["lr"] = lr
-    optimizer.step()
+    training.optimizer.step()
     return loss
 
 

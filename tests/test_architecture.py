@@ -14,9 +14,9 @@ ORDER = [
     "_require", "bundled", "allocator", "precision", "toy_floor", "toy_language", "downloads", "published", "corpora",
     "batches", "ngrams", "dropout", "penalties", "ntasgd", "bptt", "recurrent", "contracts", "model", "model_contract",
     "exercises", "softmax", "evaluation", "agreement", "reach", "cache", "generation", "training_config",
-    "training_records", "gradients", "graphs", "training", "presets", "settings", "environment", "stops", "checkpoints",
-    "locks", "records", "runs", "ablation", "ablation_table", "jobs", "workers", "goals", "results", "fastest",
-    "chapters", "figures", "explore", "cli", "__main__",
+    "training_records", "gradients", "graphs", "training", "beyond", "presets", "settings", "environment", "stops",
+    "checkpoints", "locks", "records", "runs", "ablation", "ablation_table", "jobs", "workers", "goals", "results",
+    "fastest", "chapters", "figures", "explore", "cli", "__main__",
 ]  # fmt: skip
 
 #: components stand on their own: these import nothing of the library but the checks of what enters them

@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import replace
 
+import cells
 import growth
 import limit
 import lookups
@@ -13,6 +14,7 @@ import sizes
 import steps
 import torch
 import windows
+from cases import Case
 from evaluating import loss_of
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -128,3 +130,26 @@ def test_the_cost_model_finds_its_own_constants():
     constants = growth.fit(points)
     assert constants == pytest.approx({"overhead": 0.5, "rate": 4, "held": 3})
     assert growth.predicted(points["5"], constants) == pytest.approx((1.75, 53))
+
+
+# Cells ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [*sizes.CELLS])
+def test_cells_are_compared_at_equal_width_and_at_equal_size(config):
+    found = {name: cells.sizes_of(Case("cells", config, "fp32", name)) for name in cells.CANDIDATES}
+    lstm = found["awdlib"]
+    assert lstm == found["bare"] == sizes.CELLS[config] and found["awdlib-gru"] == found["bare-gru"]
+    assert found["awdlib-gru"] == replace(lstm, model=replace(lstm.model, cell="gru"))
+    equal = found["awdlib-gru-equal"]
+    assert equal.model.hidden_size > lstm.model.hidden_size and equal.model.cell == "gru"
+    assert abs(sizes.parameters(equal) / sizes.parameters(lstm) - 1) < 0.01
+
+
+@pytest.mark.parametrize("candidate", [*cells.CANDIDATES])
+def test_every_cell_can_be_measured(candidate):
+    found = cells.measure(Case("cells", "small", "fp32", candidate, quick=True))
+    assert found["seconds"] > 0 and found["tokens"] == sizes.tiny(sizes.CELLS["small"]).tokens
+    gru = candidate in ("awdlib-gru", "bare-gru")
+    lstm = sizes.tiny(sizes.CELLS["small"])
+    assert (found["parameters"] < sizes.parameters(lstm)) == gru or candidate == "awdlib-gru-equal"

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ALLOWED_AT_THE_ROOT = set(
     "book awdlib data tests _config.yml _toc.yml requirements.txt README.md Makefile pyproject.toml LICENSE "
+    "CITATION.cff CHANGELOG.md CONTRIBUTING.md "
     ".ci .github .gitignore .gitattributes".split()
 )
 

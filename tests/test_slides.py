@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+for needed in ("sphinx", "mdit_py_plugins"):  # what builds the book, which the library does without
+    pytest.importorskip(needed)
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import deck  # noqa: E402
@@ -128,10 +131,25 @@ def test_what_does_not_fit_is_left_out_and_what_is_hidden_stays_hidden():
     assert [slide.shows for slide in made] == [None] and "Secret" not in str(made)
 
 
+def test_a_long_table_goes_on_on_the_next_slide_with_its_head():
+    rows = [f"| {n} | {'word ' * 30}|" for n in range(6)]
+    made = deck.slides_of([markdown("# T\n\n## S\n\n" + "\n".join(["| a | b |", "| - | - |", *rows]))])
+    parts = [slide.shows.content.splitlines() for slide in made]
+    assert len(parts) == 3 and all(part[:2] == ["| a | b |", "| - | - |"] for part in parts)
+    assert [row for part in parts for row in part[2:]] == rows
+
+
+def test_a_badge_is_no_part_of_a_slide():
+    badge = "[![Open](_static_assets/colab.svg)](https://x.y)"
+    (slide,) = deck.slides_of([markdown(f"# T\n\n## S\n\n{badge}\n\nWhat is said here.")])
+    assert slide.says == ["What is said here."] and slide.notes == ["What is said here."]
+
+
 def test_exercises_are_listed_and_labs_are_not_shown():
     made = deck.slides_of([
-        markdown("# T\n\n## Exercises\n\nEach check.\n\n### 1. One (recall)\n\nDo."), code("check()", printed("your turn")),
-        markdown("### 2. Two (apply)\n\n## Your lab\n\nTry."), code("lab()", printed("x")), markdown("## Summary\n\n- A."),
+        markdown("# T\n\n## Exercises\n\nEach check.\n\n### 1. One (recall)\n\nDo."),
+        code("check()", printed("your turn")), markdown("### 2. Two (apply)\n\n## Your lab\n\nTry."),
+        code("lab()", printed("x")), markdown("## Summary\n\n- A."),
     ])  # fmt: skip
     assert [(slide.title, slide.says) for slide in made] == [
         ("Exercises", ["1. One (recall)\n2. Two (apply)"]), ("Summary", ["- A."]),

@@ -15,13 +15,25 @@ from typing import Any, Literal
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-LINES, COLUMNS = 17, 80  #: of code and of what it prints, that a slide holds and the last row can read
+LINES, COLUMNS = (
+    17,
+    80,
+)  #: of code and of what it prints, that a slide holds and the last row can read
 WORDS, SENTENCES = 75, 5  #: that a slide without a picture may have
 BESIDE = 34  #: words beside what is shown
+CHARACTERS = 450  #: of a table's rows
+BADGE = re.compile(
+    r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)"
+)  #: a link that is a picture
 FEW = 10  #: words that are not yet a statement: the sentence after them is wanted too
-SKIPPED = ("Your lab", "Exercises")  #: sections of which a slide only says that they are there
+SKIPPED = (
+    "Your lab",
+    "Exercises",
+)  #: sections of which a slide only says that they are there
 
-Kind = Literal["markdown", "math", "code", "text", "image", "explorable", "source"]
+Kind = Literal[
+    "markdown", "math", "code", "text", "image", "explorable", "source"
+]
 Cell = dict[str, Any]  #: of a notebook, as JSON has it
 
 
@@ -42,7 +54,9 @@ class Slide:
     title: str
     says: list[str] = field(default_factory=list)  #: Markdown, a sentence each
     shows: Shown | None = None
-    notes: list[str] = field(default_factory=list)  #: Markdown, a paragraph each
+    notes: list[str] = field(
+        default_factory=list
+    )  #: Markdown, a paragraph each
 
 
 def slides_of(cells: Sequence[Cell]) -> list[Slide]:
@@ -84,11 +98,16 @@ class _Maker:
         elif kind == "list":
             yield from self.points(block)
         elif kind in ("math", "table", "quote"):
-            yield from self.show(Shown("math" if kind == "math" else "markdown", block))
+            for part in tables(block) if kind == "table" else [block]:
+                yield from self.show(
+                    Shown("math" if kind == "math" else "markdown", part)
+                )
 
     def heading(self, level: int, text: str) -> Iterator[Slide]:
         if self.section == "Exercises" and level == 3:
-            self.pending.append(text)  # of an exercise nothing is shown but what it is called
+            self.pending.append(
+                text
+            )  # of an exercise nothing is shown but what it is called
             return
         yield from self.finish()
         self.title = text
@@ -106,21 +125,37 @@ class _Maker:
 
     def points(self, block: str) -> Iterator[Slide]:
         """A list: its items, each down to its first sentence, as many on a slide as are readable."""
-        items = [re.sub(r"\s+", " ", item).strip() for item in re.split(r"^(?:[-*]|\d+\.) ", block, flags=re.M)[1:]]
+        items = [
+            re.sub(r"\s+", " ", item).strip()
+            for item in re.split(r"^(?:[-*]|\d+\.) ", block, flags=re.M)[1:]
+        ]
         lead, self.pending = self.pending, []
-        for number, group in enumerate(groups([beginning(item) for item in items])):
+        for number, group in enumerate(
+            groups([beginning(item) for item in items])
+        ):
             first = lead if number == 0 else []
             listed = "\n".join(f"- {one}" for one in group)
             notes = first + [item for item in items if beginning(item) in group]
-            yield Slide(self.section, self.title, [*map(beginning, first[-1:]), listed], None, notes)
+            yield Slide(
+                self.section,
+                self.title,
+                [*map(beginning, first[-1:]), listed],
+                None,
+                notes,
+            )
 
     def talk(self, paragraphs: list[str]) -> Iterator[Slide]:
         """Slides of sentences only."""
         predicts = self.title.startswith("Predict")
-        whole = {one: one if predicts and words(one) <= WORDS else beginning(one) for one in paragraphs}
+        whole = {
+            one: one if predicts and words(one) <= WORDS else beginning(one)
+            for one in paragraphs
+        }
         sentences = [whole[one] for one in paragraphs if not is_aside(one)]
         if not sentences:
-            self.pending = paragraphs + self.pending  # for the notes of the next slide
+            self.pending = (
+                paragraphs + self.pending
+            )  # for the notes of the next slide
             return
         left = [*paragraphs]
         for group in groups(sentences):
@@ -132,7 +167,9 @@ class _Maker:
     def finish(self) -> Iterator[Slide]:
         """What is left at the end of a section."""
         if self.section == "Exercises":
-            yield Slide(self.section, self.section, ["\n".join(self.pending)])  # each begins with its number
+            yield Slide(
+                self.section, self.section, ["\n".join(self.pending)]
+            )  # each begins with its number
             self.pending = []
         else:
             paragraphs, self.pending = self.pending, []
@@ -142,8 +179,13 @@ class _Maker:
 def blocks(text: str) -> Iterator[tuple[str, str]]:
     """(kind, Markdown) of the blocks of a cell: what is hidden until opened, and comments, are left out."""
     text = re.sub(r"<details>.*?</details>|<!--.*?-->", "", text, flags=re.S)
+    text = BADGE.sub("", text)
     lines = text.splitlines()
-    parser = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, double_inline=False)
+    parser = (
+        MarkdownIt("commonmark")
+        .enable("table")
+        .use(dollarmath_plugin, double_inline=False)
+    )
     kinds = {
         "paragraph_open": "paragraph", "bullet_list_open": "list", "ordered_list_open": "list", "table_open": "table",
         "math_block": "math", "math_block_label": "math", "blockquote_open": "quote", "fence": "fence",
@@ -158,9 +200,25 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
             yield kinds[token.type], block
 
 
+def tables(block: str) -> Iterator[str]:
+    """A table in parts that can be read on a slide, each with the table's head."""
+    head, rule, *rows = block.splitlines()
+    part: list[str] = []
+    for row in rows:
+        if part and len("".join([*part, row])) > CHARACTERS:
+            yield "\n".join([head, rule, *part])
+            part = []
+        part.append(row)
+    yield "\n".join([head, rule, *part])
+
+
 def shown_by(cell: Cell) -> Iterator[Shown]:
     """What of a code cell belongs on slides: a figure without its code, else code and what it printed, if they fit."""
-    figures = [figure for output in cell["outputs"] for figure in figures_of(output, cell)]
+    figures = [
+        figure
+        for output in cell["outputs"]
+        for figure in figures_of(output, cell)
+    ]
     if figures:
         yield from figures
         return
@@ -186,7 +244,9 @@ def figures_of(output: Cell, cell: Cell) -> Iterator[Shown]:
     if 'class="explorable"' in html:
         yield Shown("explorable", html)
     elif 'class="source"' in html:
-        if len("".join(data.get("text/plain", "")).splitlines()) <= LINES + 1:  # its first says where it is from
+        if (
+            len("".join(data.get("text/plain", "")).splitlines()) <= LINES + 1
+        ):  # its first says where it is from
             yield Shown("source", html)
     elif "image/png" in data:
         alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
@@ -205,7 +265,12 @@ def printed_by(output: Cell) -> str:
 
 def without_imports(code: str) -> str:
     """A cell's code from where it begins to do something."""
-    code = re.sub(r"^from \S+ import \([^)]*\)\n|^(?:from \S+ )?import .*\n?", "", code, flags=re.M)
+    code = re.sub(
+        r"^from \S+ import \([^)]*\)\n|^(?:from \S+ )?import .*\n?",
+        "",
+        code,
+        flags=re.M,
+    )
     return code.strip("\n")
 
 
@@ -215,7 +280,9 @@ def fits(text: str) -> bool:
     return len(lines) <= LINES and all(len(line) <= COLUMNS for line in lines)
 
 
-END = re.compile(r"(?<!al)(?<!e\.g)(?<!i\.e)(?<!vs)(?<!cf)[.!?][*_]*[\"”)]?(?=\s+[A-Z*X\N{NULL}(\"“])")
+END = re.compile(
+    r"(?<!al)(?<!e\.g)(?<!i\.e)(?<!vs)(?<!cf)[.!?][*_]*[\"”)]?(?=\s+[A-Z*X\N{NULL}(\"“])"
+)
 
 
 def beginning(paragraph: str) -> str:
@@ -225,14 +292,24 @@ def beginning(paragraph: str) -> str:
 
     def hide(found: re.Match[str]) -> str:
         hidden.append(found[0])
-        return f"\N{NULL}{len(hidden) - 1}\N{NULL}" if found[0][0] != "[" else f"X\N{NULL}{len(hidden) - 1}\N{NULL}"
+        return (
+            f"\N{NULL}{len(hidden) - 1}\N{NULL}"
+            if found[0][0] != "["
+            else f"X\N{NULL}{len(hidden) - 1}\N{NULL}"
+        )
 
     masked = re.sub(r"\$[^$]+\$|`[^`]+`|\[[^\]]*\]\([^)]*\)", hide, flat)
     ends = [found.end() for found in END.finditer(masked)] + [len(masked)]
-    sentence = masked[: next((end for end in ends if words(masked[:end]) >= FEW), len(masked))]
+    sentence = masked[
+        : next((end for end in ends if words(masked[:end]) >= FEW), len(masked))
+    ]
     if sentence.count("**") % 2:
         sentence += "**"
-    return re.sub("X?\N{NULL}(\\d+)\N{NULL}", lambda found: hidden[int(found[1])], sentence)
+    return re.sub(
+        "X?\N{NULL}(\\d+)\N{NULL}",
+        lambda found: hidden[int(found[1])],
+        sentence,
+    )
 
 
 def spoken(paragraphs: Sequence[str]) -> list[str]:
@@ -255,7 +332,10 @@ def groups(sentences: list[str]) -> Iterator[list[str]]:
     """As many sentences at a time as a slide can have."""
     group: list[str] = []
     for sentence in sentences:
-        if group and (len(group) == SENTENCES or words(" ".join([*group, sentence])) > WORDS):
+        if group and (
+            len(group) == SENTENCES
+            or words(" ".join([*group, sentence])) > WORDS
+        ):
             yield group
             group = []
         group.append(sentence)

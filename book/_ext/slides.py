@@ -14,7 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from deck import Shown, Slide, slides_of
+from deck import BADGE, Shown, Slide, slides_of
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -28,10 +28,16 @@ from awdlib.chapters import CHAPTERS, Chapter, times
 
 FOLDER = "slides"
 REVEAL = "reveal"
-PARTS = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes", "plugin/math", "plugin/search")
+PARTS = (
+    "dist/reset.css",
+    "dist/reveal.css",
+    "dist/reveal.js",
+    "plugin/notes",
+    "plugin/math",
+    "plugin/search",
+    "plugin/zoom",
+)
 TITLE = re.compile(r'<p class="explorable-title">(.*?)</p>\n')
-TALLER = re.compile(r'data-height="(?:4[1-9]|[5-9]\d|\d\d\d)\d"')
-HEIGHT = 400  #: of a plot, at most, in its own pixels
 HERE = Path(__file__).resolve().parent
 
 
@@ -50,7 +56,9 @@ def write_slides(app: Sphinx, problem: Exception | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     copy_reveal(site / "_static" / REVEAL)
-    templates = Environment(loader=FileSystemLoader(HERE.parent / "_templates"), autoescape=False)
+    templates = Environment(
+        loader=FileSystemLoader(HERE.parent / "_templates"), autoescape=False
+    )
     shared = {
         "book": app.config.project, "style": HtmlFormatter(style="friendly").get_style_defs(".highlight"),
         "static": "../_static", "reveal": f"../_static/{REVEAL}", "mathjax": f"../_static/{MATHJAX}/tex-mml-chtml.js",
@@ -59,7 +67,10 @@ def write_slides(app: Sphinx, problem: Exception | None) -> None:
     decks = []
     for chapter in CHAPTERS:
         notebook = Path(app.srcdir) / "book" / f"{chapter.name}.ipynb"
-        if not notebook.exists() or f"book/{chapter.name}" not in app.env.all_docs:
+        if (
+            not notebook.exists()
+            or f"book/{chapter.name}" not in app.env.all_docs
+        ):
             continue
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         slides = slides_of(cells)
@@ -69,7 +80,9 @@ def write_slides(app: Sphinx, problem: Exception | None) -> None:
         )  # fmt: skip
         (folder / f"{chapter.name}.html").write_text(page, encoding="utf-8")
         decks.append((chapter, len(slides) + 1))
-    index = templates.get_template("slides-index.html").render(shared, parts=by_part(decks))
+    index = templates.get_template("slides-index.html").render(
+        shared, parts=by_part(decks)
+    )
     (folder / "index.html").write_text(index, encoding="utf-8")
 
 
@@ -83,7 +96,9 @@ def stacked(slides: list[Slide]) -> list[list[Slide]]:
     return stacks
 
 
-def by_part(decks: list[tuple[Chapter, int]]) -> dict[str, list[tuple[Chapter, int]]]:
+def by_part(
+    decks: list[tuple[Chapter, int]],
+) -> dict[str, list[tuple[Chapter, int]]]:
     """The decks of each part of the book."""
     parts: dict[str, list[tuple[Chapter, int]]] = {}
     for chapter, count in decks:
@@ -93,13 +108,19 @@ def by_part(decks: list[tuple[Chapter, int]]) -> dict[str, list[tuple[Chapter, i
 
 def lead_of(cells: list[dict[str, Any]]) -> str:
     """The chapter's first paragraph, and what it needs and gives."""
-    paragraphs = "".join(cells[0]["source"]).split("\n\n")
-    return "\n\n".join(one for one in paragraphs if not one.startswith(("#", "[![", "!")))
+    paragraphs = BADGE.sub("", "".join(cells[0]["source"])).split("\n\n")
+    return "\n\n".join(
+        one for one in paragraphs if not one.startswith(("#", "[![", "!"))
+    )
 
 
 def rendered(slide: Slide) -> dict[str, Any]:
     """A slide for the template."""
-    named = TITLE.search(slide.shows.content) if slide.shows and slide.shows.kind == "explorable" else None
+    named = (
+        TITLE.search(slide.shows.content)
+        if slide.shows and slide.shows.kind == "explorable"
+        else None
+    )
     return {
         "section": inline(slide.section),
         "title": named[1] if named else inline(slide.title),
@@ -116,7 +137,11 @@ def shown(thing: Shown) -> str:
         return render(thing.content)
     if thing.kind == "code":
         code, _, printed = thing.content.partition("\n\N{NULL}")
-        below = f'<pre class="printed">{html.escape(printed)}</pre>' if printed else ""
+        below = (
+            f'<pre class="printed">{html.escape(printed)}</pre>'
+            if printed
+            else ""
+        )
         return highlight(code, PythonLexer(), HtmlFormatter()) + below
     if thing.kind == "text":
         return f'<pre class="printed">{html.escape(thing.content)}</pre>'
@@ -124,14 +149,26 @@ def shown(thing: Shown) -> str:
         return f'<img src="data:image/png;base64,{thing.content}" alt="{html.escape(thing.alt)}">'
     if thing.kind == "source":
         return thing.content
-    return TALLER.sub(f'data-height="{HEIGHT}"', TITLE.sub("", BROUGHT_ALONG.sub("", thing.content)))
+    return TITLE.sub("", BROUGHT_ALONG.sub("", thing.content))
 
 
 def _markdown() -> MarkdownIt:
     """CommonMark with tables and formulas, which are left to MathJax; links lead to the book's pages."""
-    parser = MarkdownIt("commonmark", {"html": True}).enable("table").use(dollarmath_plugin, double_inline=False)
-    parser.add_render_rule("math_inline", lambda self, tokens, at, *_: rf"\({html.escape(tokens[at].content)}\)")
-    parser.add_render_rule("math_block", lambda self, tokens, at, *_: rf"<p>\[{html.escape(tokens[at].content)}\]</p>")
+    parser = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable("table")
+        .use(dollarmath_plugin, double_inline=False)
+    )
+    parser.add_render_rule(
+        "math_inline",
+        lambda self, tokens, at, *_: rf"\({html.escape(tokens[at].content)}\)",
+    )
+    parser.add_render_rule(
+        "math_block",
+        lambda self, tokens, at, *_: (
+            rf"<p>\[{html.escape(tokens[at].content)}\]</p>"
+        ),
+    )
     return parser
 
 
@@ -150,17 +187,29 @@ def inline(text: str) -> str:
 
 def lead_out(page: str) -> str:
     """Links between notebooks become links to the book's pages, which open beside the slides."""
-    page = re.sub(r'href="(?!https?:)([\w-]+)\.(?:ipynb|md)(#[^"]*)?"', r'href="../book/\1.html\2"', page)
+    page = re.sub(
+        r'href="(?!https?:)([\w-]+)\.(?:ipynb|md)(#[^"]*)?"',
+        r'href="../book/\1.html\2"',
+        page,
+    )
     return page.replace("<a href=", '<a target="_blank" rel="noopener" href=')
 
 
 def copy_reveal(folder: Path) -> None:
     """Copy what the decks use of reveal.js from its package."""
-    package = Path(str(distribution("sphinx-revealjs").locate_file("sphinx_revealjs/_static/revealjs")))
+    package = Path(
+        str(
+            distribution("sphinx-revealjs").locate_file(
+                "sphinx_revealjs/_static/revealjs"
+            )
+        )
+    )
     for part in PARTS:
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         if (package / part).is_dir():
             shutil.copytree(package / part, folder / part, dirs_exist_ok=True)
         else:
             shutil.copy(package / part, folder / part)
-    shutil.copy(package / "LICENSE", folder) if (package / "LICENSE").exists() else None
+    shutil.copy(package / "LICENSE", folder) if (
+        package / "LICENSE"
+    ).exists() else None

@@ -52,6 +52,9 @@ GROUPS = {
     ),
     "evaluate": Group(tuple(sizes.EVALUATE), ("awdlib", "bare", "fastai"), quick=("batch-10",)),
     "cache": Group(("window-500", "window-3785"), ("awdlib", "per-token-loop"), quick=("window-500",)),
+    "cells": Group(
+        tuple(sizes.CELLS), ("awdlib", "awdlib-gru", "awdlib-gru-equal", "bare", "bare-gru"), quick=("small",)
+    ),
     "import": Group(("library",), ("awdlib", "fastai"), quick=("library",), on_gpu=False),
     "corpus": Group(("toy", *PUBLISHED), ("awdlib", "plain-reader"), quick=("toy",), on_gpu=False),
     "growth": Group(

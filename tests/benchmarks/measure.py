@@ -21,6 +21,7 @@ MODULES = {
     "growth": "steps",
     "evaluate": "evaluating",
     "cache": "lookups",
+    "cells": "cells",
     "import": "importing",
     "corpus": "reading",
 }

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from awdlib.figures.speed import GROWING, point
 from awdlib.model import ModelConfig
+from awdlib.presets import PRESETS
 from awdlib.recurrent import LAYERS
 from awdlib.softmax import BLOCK
 
@@ -36,6 +37,12 @@ STEP = {
     "wt2-80": replace(_PTB, model=ModelConfig(vocab_size=33_278, dropout_input=0.65), batch=80),
     "small": _SMALL,
     "gru-40": replace(_PTB, model=replace(_PTB.model, cell="gru")),
+}
+#: of the comparison of cells: the models of the presets "toy" and "ptb-small", and the paper's
+CELLS = {
+    "small": Sizes(replace(PRESETS["toy"].model, vocab_size=1_105), batch=20, window=35),
+    "middle": Sizes(PRESETS["ptb-small"].model, batch=20, window=35),
+    "paper": _PTB,
 }
 EVALUATE = {f"batch-{batch}": replace(_PTB, batch=batch) for batch in (1, 10)}
 

@@ -14,6 +14,8 @@ ABOUT = {
     "take.",
     "cache": "The continuous cache: tokens a second, how many times as long the usual loop takes, and the memory that "
     "each adds.",
+    "cells": "One update in training, by cell: milliseconds of the library's LSTM; how many times as long its GRU "
+    "takes, of equal width and of as many parameters, and the bare LSTM and GRU layers of torch.",
     "import": "Importing what trains a model, beyond torch: milliseconds; how many times as long fastai.text takes.",
     "corpus": "Reading a corpus: milliseconds, and how many times as long it takes word by word.",
 }
