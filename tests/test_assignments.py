@@ -20,7 +20,7 @@ import proof
 import pytest
 import torch
 from exercises import Exercise, exercises_of, own_imports, prelude, taken_apart
-from names import free_names
+from names import answers_in, defined, free_names
 from proof import WRONG, WrongAnswer, filled, sheets, wrong_answers
 
 from awdlib.chapters import CHAPTERS
@@ -70,6 +70,16 @@ def test_the_solution_has_the_points_and_the_start_has_none(one):
     assert said and ("your turn" in said or "✗" in said)
 
 
+@pytest.mark.parametrize("one", EXERCISES, ids=named)
+def test_nothing_beside_the_answer_stops_a_right_one_before_its_check(one):
+    space = dict(given(one.chapter))
+    exec(one.solution, space)
+    rest = [node for node in ast.parse(one.start).body if not defined(node) & answers_in(one.solution)]
+    assert not any(isinstance(node, ast.Assert) for node in rest)
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(ast.Module(rest, []), "start", "exec"), space)
+
+
 @pytest.mark.parametrize(("one", "wrong"), ANSWERS, ids=[f"{named(one)} {wrong.mistake}" for one, wrong in ANSWERS])
 def test_a_known_wrong_answer_has_none_and_for_what_is_wrong_in_it(one, wrong):
     with warnings.catch_warnings():
@@ -88,7 +98,7 @@ def test_each_exercise_has_known_wrong_answers(name):
 
 def test_every_file_of_wrong_answers_belongs_to_a_chapter():
     left = {path.stem for path in WRONG.glob("*.py")} - {proof.file_of(name).stem for name in NAMES}
-    assert not left and len(NAMES) >= 15
+    assert not left and len(NAMES) >= 18
 
 
 def test_a_chapter_without_a_notebook_is_left_out_and_no_other_is():
