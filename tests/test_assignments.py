@@ -21,7 +21,7 @@ import pytest
 import torch
 from exercises import Exercise, exercises_of, own_imports, prelude, taken_apart
 from names import answers_in, defined, free_names
-from proof import WRONG, WrongAnswer, filled, sheets, wrong_answers
+from proof import WRONG, WrongAnswer, bared, filled, sheets, wrong_answers
 
 from awdlib.chapters import CHAPTERS
 
@@ -286,8 +286,9 @@ MISTAKES = [WrongAnswer(n, "", f"wrong {n}.{m}") for n, count in ((1, 2), (2, 3)
 
 
 def test_each_wrong_answer_is_on_one_sheet_and_each_question_is_answered_rightly_on_another():
-    solutions, empty, *mixed = sheets(QUESTIONS, MISTAKES)
-    assert sum(solutions.due.values()) == 7 and not empty.answers and sum(empty.due.values()) == 0
+    solutions, bare, empty, *mixed = sheets(QUESTIONS, MISTAKES)
+    assert sum(solutions.due.values()) == 7 and (bare.answers, bare.due) == (solutions.answers, solutions.due)
+    assert not empty.answers and sum(empty.due.values()) == 0
     used = [text for sheet in mixed for text in sheet.answers.values()]
     assert sorted(text for text in used if "wrong" in text) == [wrong.code for wrong in MISTAKES]
     assert {"right 1", "right 2", "right 3"} <= {*used} and len(mixed) == 4
@@ -303,9 +304,9 @@ def honest(name, text):
 @pytest.mark.parametrize(("grader", "blamed"), [
     (honest, 0),
     (lambda name, text: {"q1": 1, "q2": 2, "q3": 4}[name], 3 + len(MISTAKES)),
-    (lambda name, text: 0, 3 + 4 * 3 - len(MISTAKES)),
+    (lambda name, text: 0, 2 * 3 + 4 * 3 - len(MISTAKES)),
     (lambda name, text: 1 if text == "wrong 2.1" else honest(name, text), 1),
-    (lambda name, text: 0 if text == "right 3" else honest(name, text), 4),
+    (lambda name, text: 0 if text == "right 3" else honest(name, text), 5),
 ])  # fmt: skip
 def test_a_grader_that_gives_other_points_is_found(monkeypatch, tmp_path, capsys, grader, blamed):
     cells = [nbformat.v4.new_code_cell("...", metadata={"otter": {"tests": [one.name]}}) for one in QUESTIONS]
@@ -313,11 +314,10 @@ def test_a_grader_that_gives_other_points_is_found(monkeypatch, tmp_path, capsys
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "student" / "made-up.ipynb")
     monkeypatch.setattr(proof, "wrong_answers", lambda name: MISTAKES)
     monkeypatch.setattr(proof, "graded", lambda notebook, *_: {
-        cell.metadata["otter"]["tests"][0]: grader(cell.metadata["otter"]["tests"][0], cell.source)
-        for cell in notebook.cells
+        one.name: grader(one.name, cell.source) for one, cell in zip(QUESTIONS, notebook.cells, strict=True)
     })  # fmt: skip
     deviations = proof.prove("made-up", QUESTIONS, tmp_path)
-    assert len(deviations) == blamed and len(capsys.readouterr().out.splitlines()) == 6
+    assert len(deviations) == blamed and len(capsys.readouterr().out.splitlines()) == 7
     assert all(line.startswith("made-up, ") and ": due " in line for line in deviations)
 
 
@@ -327,6 +327,8 @@ def test_a_sheet_is_filled_in_without_touching_the_students_notebook():
     assert filled(notebook, {"q1": "a = 1"}).cells[0].source == "a = 1" and cell.source == "a = ..."
     with pytest.raises(KeyError):
         filled(notebook, {"q2": "a = 1"})
+    bare = bared(notebook)
+    assert bare.cells[0].source == "a = ..." and not bare.cells[0].metadata and cell.metadata
 
 
 # ---- the command ----
@@ -360,7 +362,7 @@ def test_the_grader_gives_each_sheet_its_points(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines() if " due " in line]
-    assert len(rows) == 6 and all(row[-1] == row[-3] for row in rows)
+    assert len(rows) == 7 and all(row[-1] == row[-3] for row in rows)
     text = (tmp_path / "speed" / "student" / "speed.ipynb").read_text(encoding="utf-8")
     assert "def balance(operations" in text and "2 * layers * latency" not in text and "Hint" not in text
 

@@ -16,10 +16,11 @@ from awdlib.chapters import CHAPTERS
 
 
 def master(exercises: list[Exercise]) -> nbformat.NotebookNode:
-    """The notebook that otter takes apart: its raw cells say where a question, its solution and its tests begin."""
-    name = exercises[0].chapter
+    """The notebook that otter takes apart: its raw cells say where a question, its solution and its tests begin.
+
+    It has no name: otter refuses a submission whose metadata do not give the name, and a service may have lost them.
+    """
     settings = f"""# ASSIGNMENT CONFIG
-name: {name}
 init_cell: false
 check_all_cell: false
 export_cell: false

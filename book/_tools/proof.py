@@ -39,6 +39,7 @@ class Sheet:
         str, str
     ]  #: code by question; a question that is missing stays as students get it
     due: dict[str, int]  #: points by question
+    bare: bool = False  #: without metadata
 
 
 def file_of(chapter: str) -> Path:
@@ -62,7 +63,7 @@ def sheets(
 ) -> Iterator[Sheet]:
     """Submissions that a grader has to tell apart.
 
-    All solutions; nothing; and sheets of right and wrong answers mixed. On the k-th of these, the i-th exercise has its
+    All solutions; the same from a service that keeps no metadata of others; nothing; and sheets of right and wrong answers mixed. On the k-th of these, the i-th exercise has its
     wrong answer number k + i, counted round with the right answer as the last: every wrong answer is on one sheet, and
     every exercise is right on one at least, so that a grader which takes too much is seen as well as one that takes
     too little.
@@ -70,6 +71,7 @@ def sheets(
     right = {one.name: one.solution for one in exercises}
     worth = {one.name: one.points for one in exercises}
     yield Sheet("solutions", right, worth)
+    yield Sheet("bare", right, worth, bare=True)
     yield Sheet("as given", {}, dict.fromkeys(worth, 0))
     known = {
         one.name: [each.code for each in wrong if each.number == one.number]
@@ -109,6 +111,14 @@ def filled(
     return made
 
 
+def bared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook without its metadata, and its cells without theirs."""
+    made = copy.deepcopy(notebook)
+    for part in (made, *made.cells):
+        part.metadata = nbformat.NotebookNode()
+    return made
+
+
 def prove(name: str, exercises: Sequence[Exercise], folder: Path) -> list[str]:
     """Grade the sheets of one chapter, print a line for each; returns a line for each deviation.
 
@@ -120,9 +130,10 @@ def prove(name: str, exercises: Sequence[Exercise], folder: Path) -> list[str]:
     student = nbformat.read(folder / "student" / f"{name}.ipynb", as_version=4)
     deviations = []
     for sheet in sheets(exercises, wrong_answers(name)):
-        given = graded(
-            filled(student, sheet.answers), name, folder / "autograder.zip"
-        )
+        submission = filled(student, sheet.answers)
+        if sheet.bare:
+            submission = bared(submission)
+        given = graded(submission, name, folder / "autograder.zip")
         print(
             f"{name:26} {sheet.name:10} due {sum(sheet.due.values()):3}  given {sum(given.values()):3g}",
             flush=True,

@@ -61,7 +61,7 @@ def shuffle(columns, generator):
     return torch.stack(rolled, dim=1)
 
 
-# %% 2: a random row, and on to the next beginning: long sentences are skipped to more often
+# %% 2: a random row, and from there on to the next beginning
 def shuffle(columns, generator):
     rolled = []
     for column in columns.t():
