@@ -29,10 +29,10 @@ COVERAGE = $(BIN)/coverage report && printf 'per cent outside cli, figures and e
 	$(BIN)/coverage report --format=total --fail-under=95 --omit='*/cli/*,*/figures/*,*/explore/*,*/__main__.py'
 
 .DEFAULT_GOAL := help
-.PHONY: help env book slides test test-fast test-colab coverage bench lab serve refresh lint format clean distclean
+.PHONY: help env book slides test test-fast test-colab coverage bench assignments lab serve refresh lint format clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  options: CPU=1 (PyTorch without CUDA, on Linux)  PYTHON=python3.12  PORT=8000 (serve)  JOBS=2 (tests)"
 
@@ -70,6 +70,11 @@ bench: env  ## measure the library's speed beside others; an interrupted run goe
 	@$(BIN)/python -m pip install --quiet --constraint requirements.txt $(addprefix --extra-index-url ,$(EXTRA_INDEX)) \
 		--no-build-isolation --editable '.[bench]'
 	@$(BIN)/python tests/benchmarks
+
+# The grader, at the version with which every known wrong answer was graded; what is pinned stays as it is.
+assignments: env  ## make assignments of the exercises: for students, for instructors, and for the grader
+	@$(BIN)/python -m pip install --quiet --constraint requirements.txt otter-grader==7.0.0
+	@$(BIN)/python book/_tools/assignments.py
 
 lab: env  ## open the chapters in JupyterLab
 	@$(BIN)/python -m jupyterlab book

@@ -132,6 +132,7 @@ def with_seed(columns, generator):
     (sentences_shuffled, "cut once and swap"),
     (in_place, "build new columns"),
     (with_seed, "do not seed it"),
+    (lambda c, g: right(c, None), "draw with generator=generator"),
     (lambda c, g: rolled(c, g, on_to_the_next), "finds long sentences more often"),
     (lambda c, g: c[:-1], "the result has shape"),
     (lambda c, g: c.t(), "the result has shape"),

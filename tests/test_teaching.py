@@ -204,6 +204,19 @@ def test_the_tables_say_what_the_notebooks_hold():
         assert f"../{chapter.name}.ipynb" in row[0]
 
 
+def test_the_points_are_those_of_the_levels_and_add_up():
+    worth = {"recall": 1, "apply": 2, "derive": 3, "implement": 4, "debug": 4, "it": 4}  # by the last word of the kind
+    table = PAGES["index"].partition("<!-- made: points -->")[2].partition("<!-- end: points -->")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d +]+) \| (\d+) \|$", table, re.M)
+    due = {}
+    for chapter in filter(lambda one: teaching.there(one.name), CHAPTERS):
+        if asked := [one for one in teaching.exercises(chapter.name) if one.checked]:
+            due[chapter.name] = [worth[one.level.split()[-1]] for one in asked]
+    assert {name: [*map(int, points.split(" + "))] for name, points, _ in rows} == due
+    assert [int(total) for *_, total in rows] == [*map(sum, due.values())]
+    assert f"| all | | {sum(map(sum, due.values()))} |" in table
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_explorables_that_a_page_names_exist_with_their_controls_and_values(page):
     current = []

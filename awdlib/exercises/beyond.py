@@ -114,6 +114,7 @@ def check_shuffle(function: Shuffle) -> Report:
         ✓ each column begins with a sentence
         ✓ each column has a cut of its own
         ✓ another draw, another order
+        ✓ the same generator, the same order
         ✓ every sentence can come first
         ✓ each as often as the others
         ✓ a column without an end of a sentence stays as it is
@@ -158,6 +159,8 @@ def _look_at_shuffle(function: Shuffle) -> Iterator[Promise]:
     yield Promise("each column has a cut of its own", apart, "one draw a column, not one for all")
     changing = len({tuple(row) for row in cuts.tolist()}) > 20
     yield Promise("another draw, another order", changing, "draw from the generator at each call, and do not seed it")
+    first, second = (torch.as_tensor(function(columns.clone(), torch.Generator().manual_seed(2))) for _ in range(2))
+    yield Promise("the same generator, the same order", first.equal(second), "draw with generator=generator")
     starts = [{0, *((columns[:-1, b] == 0).nonzero()[:, 0] + 1).tolist()} for b in range(6)]
     reached = all({*cuts[:, b].tolist()} == starts[b] for b in range(6))
     yield Promise("every sentence can come first", reached,

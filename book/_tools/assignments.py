@@ -1,6 +1,7 @@
 """Make assignments of the chapters' exercises: for students, for instructors, and for the grader (otter-grader).
 
-    python book/_tools/assignments.py [NAME ...]        all chapters with checked exercises, or those named
+    python book/_tools/assignments.py [NAME ...]            all chapters with checked exercises, or those named
+    python book/_tools/assignments.py --prove [NAME ...]    and grade right, empty and wrong answers: see proof.py
 
 Into _build/assignments/NAME go
 
@@ -10,31 +11,27 @@ Into _build/assignments/NAME go
 
 Every question, check and solution is the chapter's own. An answer has all of its exercise's points if the check is
 content with it, else none. Solutions are graded when they are made: they must have all points.
+
+Why otter (7.0.0), and not nbgrader (0.9.6)? Tried on two chapters, both gave right, empty and wrong answers the points
+due, in 7 to 9 seconds of a processor core a submission. With otter an assignment is one notebook and one zip, grading
+one command without a server or Docker, and its report has the hints of the check that failed. nbgrader wants a folder
+laid out as a course and keeps points in a database there; hints are in an HTML page that a further command makes; and
+it needs Python 3.11, where the library runs on 3.10. Neither asks students to install anything, so both work in Colab.
+Where a course has a JupyterHub, or grades by hand as well, nbgrader's exchange and its grading page are the better
+choice: `exercises_of` has what it takes to write its source notebook.
 """
 
 import argparse
-import re
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
-from exercises import (
-    BOOK,
-    Exercise,
-    cells_of,
-    exercises_of,
-    free_names,
-    own_imports,
-    prelude,
-)
-from nbformat.v4 import (
-    new_code_cell,
-    new_markdown_cell,
-    new_notebook,
-    new_raw_cell,
-)
+from exercises import BOOK, Exercise, exercises_of
+from notebooks import instructor, master
+from proof import file_of, prove, silence
 
 from awdlib.chapters import CHAPTERS
 
@@ -43,9 +40,30 @@ OUT = BOOK.parent / "_build" / "assignments"
 
 def main() -> None:
     """Make the assignments named on the command line, or all."""
+    given = arguments()
+    deviations = []
+    for name in given.names:
+        try:
+            made = make(name, given.out / name)
+        except RuntimeError as failed:  # otter has tried the solutions
+            sys.exit(f"error: {name}: {failed}")
+        points = sum(one.points for one in made)
+        print(f"{name}: {len(made)} questions, {points} points", flush=True)
+        if given.prove:
+            deviations += prove(name, made, given.out / name)
+    print(f"The assignments are in {given.out}")
+    if deviations:
+        sys.exit("\n".join(deviations))
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for; ends with one line if that cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=OUT, help="folder")
+    parser.add_argument(
+        "--prove", action="store_true", help="grade right and wrong answers"
+    )
     given = parser.parse_args()
     known = chapters()
     for name in given.names:
@@ -53,12 +71,17 @@ def main() -> None:
             sys.exit(
                 f"error: {name!r} has no checked exercises: use {', '.join(known)}"
             )
-    for name in given.names or known:
-        made = make(name, given.out / name)
-        print(
-            f"{name}: {len(made)} questions, {sum(one.points for one in made)} points"
+    given.names = given.names or known
+    if find_spec("otter") is None:
+        sys.exit(
+            "error: otter-grader is not installed: run `make assignments`, or pip install otter-grader==7.0.0"
         )
-    print(f"The assignments are in {given.out}")
+    for name in given.names:
+        if given.prove and not file_of(name).exists():
+            sys.exit(
+                f"error: {file_of(name)} is missing: wrong answers to prove {name} with"
+            )
+    return given
 
 
 def chapters() -> list[str]:
@@ -76,7 +99,7 @@ def make(name: str, folder: Path) -> list[Exercise]:
     exercises = exercises_of(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, silence():
         source = Path(work) / f"{name}.ipynb"
         nbformat.write(master(exercises), source)
         assign(str(source), str(Path(work) / "made"), no_pdfs=True)
@@ -89,131 +112,6 @@ def make(name: str, folder: Path) -> list[Exercise]:
     (folder / "instructor").mkdir()
     nbformat.write(instructor(exercises), folder / "instructor" / source.name)
     return exercises
-
-
-def master(exercises: list[Exercise]) -> nbformat.NotebookNode:
-    """The notebook that otter takes apart: its raw cells say where a question, its solution and its tests begin."""
-    name = exercises[0].chapter
-    settings = f"""# ASSIGNMENT CONFIG
-name: {name}
-init_cell: false
-check_all_cell: false
-export_cell: false
-generate: {{show_stdout: true}}
-tests: {{ok_format: false}}
-solutions_pdf: false
-template_pdf: false"""
-    cells = [new_raw_cell(settings), *head(exercises)]
-    for one in exercises:
-        cells += [
-            new_raw_cell(
-                f"# BEGIN QUESTION\nname: {one.name}\npoints: {one.points}\ncheck_cell: false"
-            ),
-            new_markdown_cell(question(one)),
-            *block("SOLUTION", answer(one)),
-            *block("TESTS", test(one)),
-            new_raw_cell("# END QUESTION"),
-            checked(one),
-        ]
-    return notebook(cells)
-
-
-def instructor(exercises: list[Exercise]) -> nbformat.NotebookNode:
-    """Questions, hints and solutions, with the points of each."""
-    cells = head(exercises)
-    for one in exercises:
-        hint = f"\n\n> **Hint.** {one.hint}" if one.hint else ""
-        cells += [
-            new_markdown_cell(question(one) + hint),
-            new_code_cell(one.solution),
-            checked(one),
-        ]
-    return notebook(cells)
-
-
-def head(exercises: list[Exercise]) -> list[nbformat.NotebookNode]:
-    """What an assignment begins with: where it is from, the chapter's setup cell, and what its code needs."""
-    name = exercises[0].chapter
-    title = next(one.title for one in CHAPTERS if one.name == name)
-    total = sum(one.points for one in exercises)
-    text = f"""# Assignment: {title}
-
-{len(exercises)} questions, {total} points. Each has a check below it that says what is right and gives a hint for what
-is not; ask it as often as you like. Hand in this notebook with your answers in it.
-
-The chapter: [{title}]({address(name)})"""
-    setup = next(source for kind, source in cells_of(name) if kind == "code")
-    needed = prelude(exercises)
-    return [new_markdown_cell(text), new_code_cell(setup)] + [
-        new_code_cell(needed)
-    ] * bool(needed)
-
-
-def address(name: str) -> str:
-    """Where a chapter is read as it is in the repository."""
-    config = (BOOK.parent / "_config.yml").read_text(encoding="utf-8")
-    url, branch = re.findall(r"^  (?:url|branch): (\S+)$", config, re.M)[:2]
-    return f"{url}/blob/{branch}/book/{name}.ipynb"
-
-
-def question(one: Exercise) -> str:
-    """Its text, with what it is worth; links lead to the chapters."""
-    text = re.sub(
-        r"\]\(([\w-]+)\.(?:ipynb|md)(#[^)]*)?\)",
-        lambda m: f"]({address(m[1])})",
-        one.question,
-    )
-    points = f"{one.points} point{'s' * (one.points > 1)}"
-    return f"## {one.number}. {one.title} ({one.kind}, {points})\n\n{text}"
-
-
-def block(kind: str, code: str) -> list[nbformat.NotebookNode]:
-    """A cell between the two raw cells that tell otter what it is."""
-    return [
-        new_raw_cell(f"# BEGIN {kind}"),
-        new_code_cell(code),
-        new_raw_cell(f"# END {kind}"),
-    ]
-
-
-def answer(one: Exercise) -> str:
-    """One cell for both: what a student gets stands in a string, and otter leaves out what is the solution."""
-    quotes = "'''" if '"""' in one.start else '"""'
-    return f"""{quotes} # BEGIN PROMPT
-{one.start}
-{quotes} # END PROMPT
-# BEGIN SOLUTION NO PROMPT
-{one.solution}
-# END SOLUTION"""
-
-
-def checked(one: Exercise) -> nbformat.NotebookNode:
-    """The cell in which a student asks the check."""
-    return new_code_cell(f"{one.imports}\n\n{one.check}".strip())
-
-
-def test(one: Exercise) -> str:
-    """What otter runs in the submission: the chapter's own check, imported anew, so that none can be slipped in."""
-    answers = sorted(free_names(f"{own_imports(one)}\n{one.check}"))
-    lines = [f"def test_{one.name}({', '.join(answers)}):"]
-    lines += [f"    {line}" for line in own_imports(one).splitlines()]
-    lines += [
-        f"    report = {one.check}",
-        "    assert report.kept, repr(report)",
-    ]
-    return "\n".join(lines)
-
-
-def notebook(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
-    """A notebook for Python, its cells numbered, so that making it twice gives the same file."""
-    for number, cell in enumerate(cells):
-        cell.id = f"cell-{number:02}"
-    python = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
-    return new_notebook(cells=cells, metadata={"kernelspec": python})
 
 
 if __name__ == "__main__":

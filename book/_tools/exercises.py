@@ -7,18 +7,21 @@ further up, found by their names.
 from __future__ import annotations
 
 import ast
-import builtins
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from names import answers_in, free_names, imported, imports_in, supplied
+
 BOOK = Path(__file__).resolve().parents[1]
 POINTS = {
-    "recall": 1, "apply": 2, "derive": 3, "implement": 4, "debug": 4, "research": 0,
-}  #: by the last word in the brackets of a title  # fmt: skip
+    "recall": 1, "apply": 2, "derive": 3, "implement": 4, "debug": 4, "break it": 4,
+}  #: by how the brackets of a title end  # fmt: skip
+CODE = "\N{NULL}"  #: stands around a code cell, in the text of a chapter
 DETAILS = re.compile(
     r"<details><summary>(\w+)</summary>(.*?)</details>", re.DOTALL
 )
@@ -47,7 +50,12 @@ class Exercise:
     @property
     def points(self) -> int:
         """What it is worth: all for an answer that passes the check, none for another."""
-        return POINTS[re.findall(r"\w+", self.kind)[-1]]
+        for kind, points in POINTS.items():
+            if self.kind.endswith(kind):
+                return points
+        raise ValueError(
+            f"{self.chapter}, exercise {self.number}: {self.kind!r} ends with none of {', '.join(POINTS)}"
+        )
 
 
 def exercises_of(chapter: str) -> list[Exercise]:
@@ -56,80 +64,109 @@ def exercises_of(chapter: str) -> list[Exercise]:
     Args:
         chapter: name of its notebook, without ``.ipynb``.
     """
-    cells = cells_of(chapter)
-    return list(_walk(chapter, cells))
+    marked = [
+        text if kind == "markdown" else f"{CODE}{text}{CODE}"
+        for kind, text in cells_of(chapter)
+    ]
+    section = re.search(
+        r"^## Exercises$(.*?)(?=^## |\Z)", "\n\n".join(marked), re.M | re.S
+    )
+    blocks = re.split(
+        r"^### (?=\d+\. )", section[1] if section else "", flags=re.M
+    )
+    return [_exercise(chapter, one) for one in blocks[1:] if _code_of(one)]
 
 
 def cells_of(chapter: str) -> list[tuple[str, str]]:
     """(kind, source) of the cells of a chapter."""
-    notebook = json.loads(
-        (BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8")
-    )
-    return [
-        (cell["cell_type"], "".join(cell["source"]))
-        for cell in notebook["cells"]
-    ]
+    text = (BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    cells = json.loads(text)["cells"]
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
 
 
-def _walk(chapter: str, cells: Sequence[tuple[str, str]]) -> Iterator[Exercise]:
-    text = ""  # of the exercise: what stands before its cell, the cell, what stands after it
-    inside = False
-    for kind, source in cells:
-        if kind == "markdown":
-            inside = inside or bool(re.search(r"^## Exercises", source, re.M))
-            text += f"\n\n{source}"
-            inside = inside and not re.search(
-                r"^## (?!Exercises)", source, re.M
-            )
-        elif inside:
-            text += f"\n\n\N{NULL}{source}\N{NULL}"
-    for block in re.split(
-        r"^### (?=\d+\. )", text.partition("## Exercises")[2], flags=re.M
-    )[1:]:
-        found = re.search("\N{NULL}(.*?)\N{NULL}", block, re.DOTALL)
-        if found:
-            block = re.split(r"^## ", block, flags=re.M)[0]
-            yield _exercise(chapter, block, found[1])
+def _code_of(block: str) -> str:
+    """The code cells of an exercise, if they end with a check."""
+    cells = re.findall(f"{CODE}(.*?){CODE}", block, re.DOTALL)
+    return "\n\n".join(cells) if cells and "check_" in cells[-1] else ""
 
 
-def _exercise(chapter: str, block: str, cell: str) -> Exercise:
+def _exercise(chapter: str, block: str) -> Exercise:
     heading, _, rest = block.partition("\n")
-    number, title, kind = re.fullmatch(
-        r"(\d+)\. (.*) \((.*)\)", heading.strip()
-    ).groups()
+    number, title, kind = re.match(r"(\d+)\. (.*) \((.*)\)", heading).groups()
     details = dict(DETAILS.findall(rest))
-    codes = re.findall(r"```python\n(.*?)```", details["Solution"], re.DOTALL)
-    start, imports, check = taken_apart(cell)
+    codes = re.findall(r"```python\n(.*?)\n```", details["Solution"], re.DOTALL)
+    start, imports, check = taken_apart(_code_of(block))
     return Exercise(
-        chapter, int(number), title, kind, rest.split("\N{NULL}")[0].strip(), imports, start, check,
-        details.get("Hint", "").strip(), "\n\n".join(code.rstrip() for code in codes),
-    )  # fmt: skip
+        chapter,
+        int(number),
+        title,
+        kind,
+        question=rest.split(CODE)[0].strip(),
+        imports=imports,
+        start=start,
+        check=check,
+        hint=details.get("Hint", "").strip(),
+        solution=completed(start, "\n\n".join(codes)),
+    )
 
 
-def taken_apart(cell: str) -> tuple[str, str, str]:
-    """(starting point, imports of checks, the expression that checks) of an exercise's cell."""
-    tree = ast.parse(cell)
-    lines = cell.splitlines()
+def taken_apart(code: str) -> tuple[str, str, str]:
+    """(starting point, imports of the check, the expression that checks) of an exercise's code.
+
+    What the starting point uses of the checks' module (a class to look at, say) it imports itself.
+    """
+    *before, last = ast.parse(code).body
+    calls = [
+        ast.unparse(node)
+        for node in ast.walk(last)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id.startswith("check_")
+    ]
     imports = [
         node
-        for node in tree.body
+        for node in before
         if isinstance(node, ast.ImportFrom)
-        and "exercises" in (node.module or "")
+        and node.module.startswith("awdlib.exercises")
     ]
-    calls = [
-        node for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("check_")
-    ]  # fmt: skip
-    last = tree.body[-1]
-    dropped = {
-        n
-        for node in (*imports, last)
-        for n in range(node.lineno - 1, node.end_lineno)
-    }
-    start = "\n".join(
-        line for n, line in enumerate(lines) if n not in dropped
-    ).strip("\n")
-    return start, "\n".join(map(ast.unparse, imports)), ast.unparse(calls[-1])
+    lines = dict(enumerate(code.splitlines(), start=1))
+    for node in (*imports, last):
+        for number in range(node.lineno, node.end_lineno + 1):
+            del lines[number]
+    start = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines.values())).strip("\n")
+    own = imported(imports, free_names(start))
+    check = calls[-1]
+    return (
+        f"{own}\n\n{start}".strip("\n"),
+        imported(imports, free_names(check)),
+        check,
+    )
+
+
+def completed(start: str, solution: str) -> str:
+    """A solution that stands alone in the cell: with the starting point's imports, and a method within its class."""
+    method = ast.parse(solution).body[0]
+    if isinstance(method, ast.FunctionDef) and _is_method(method):
+        return _within_class(start, method.name, solution)
+    needed = imported(imports_in(start), free_names(solution))
+    return f"{needed}\n\n\n{solution}".strip("\n")
+
+
+def _is_method(function: ast.FunctionDef) -> bool:
+    return [one.arg for one in function.args.args[:1]] == ["self"]
+
+
+def _within_class(start: str, name: str, method: str) -> str:
+    """The starting point, a method of its class replaced."""
+    (old,) = [
+        node
+        for node in ast.walk(ast.parse(start))
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    lines = start.splitlines()
+    new = textwrap.indent(method, " " * old.col_offset)
+    lines[old.lineno - 1 : old.end_lineno] = new.splitlines()
+    return "\n".join(lines)
 
 
 # ---- what an exercise uses of its chapter ----
@@ -137,110 +174,30 @@ def taken_apart(cell: str) -> tuple[str, str, str]:
 
 def prelude(exercises: Sequence[Exercise]) -> str:
     """The imports and definitions of their chapter that exercises use, in the chapter's order."""
-    cells = itertools.takewhile(
+    before = itertools.takewhile(
         lambda cell: "## Exercises" not in cell[1],
         cells_of(exercises[0].chapter),
     )
-    statements = [
-        node for kind, source in cells if kind == "code" and "google.colab" not in source
-        for node in ast.parse(source).body if defined(node)
-    ]  # fmt: skip
     wanted: set[str] = set()
     for one in exercises:
-        wanted |= free_names(
-            "\n".join((one.imports, one.start, one.solution, one.check))
-        )
-    taken: set[int] = set()
-    while True:
-        found = next((n for name in sorted(wanted) if (n := _first(statements, name)) is not None and n not in taken),
-                     None)  # fmt: skip
-        if found is None:
-            break
-        taken.add(found)
-        wanted |= free_names(ast.unparse(statements[found]))
-    return "\n".join(
-        ast.unparse(_only(statements[n], wanted)) for n in sorted(taken)
-    )
+        asked = free_names(f"{one.imports}\n{one.check}")
+        wanted |= free_names(one.start) | free_names(one.solution)
+        wanted |= asked - answers_in(one.start)
+    return supplied(_plain_code(before), wanted)
 
 
 def own_imports(one: Exercise) -> str:
     """What the check's expression needs: the imports of the exercise, and those of its chapter that it names."""
-    cells = [
-        source
-        for kind, source in cells_of(one.chapter)
-        if kind == "code" and "google.colab" not in source
-    ]
-    known = [
-        node
-        for source in cells
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    answers = set().union(*map(defined, ast.parse(one.start).body))
-    missing = free_names(f"{one.imports}\n{one.check}") - answers
-    found = [
-        ast.unparse(_only(node, missing))
-        for node in known
-        if defined(node) & missing
-    ]
-    return "\n".join([one.imports, *dict.fromkeys(found)]).strip()
+    asked = free_names(f"{one.imports}\n{one.check}")
+    cells = _plain_code(cells_of(one.chapter))
+    known = [node for code in cells for node in imports_in(code)]
+    found = imported(known, asked - answers_in(one.start))
+    return f"{one.imports}\n{found}".strip()
 
 
-def _first(statements: Sequence[ast.stmt], name: str) -> int | None:
-    return next(
-        (n for n, node in enumerate(statements) if name in defined(node)), None
-    )
-
-
-def _only(node: ast.stmt, wanted: set[str]) -> ast.stmt:
-    """Of an import, the names that are wanted."""
-    if isinstance(node, ast.ImportFrom):
-        node.names = [
-            alias
-            for alias in node.names
-            if (alias.asname or alias.name) in wanted
-        ]
-    return node
-
-
-def defined(node: ast.stmt) -> set[str]:
-    """The names that a statement gives a meaning."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return {
-            (alias.asname or alias.name).split(".")[0] for alias in node.names
-        }
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return {node.name}
-    if isinstance(node, ast.Assign):
-        return {
-            name.id
-            for target in node.targets
-            for name in ast.walk(target)
-            if isinstance(name, ast.Name)
-        }
-    return set()
-
-
-def free_names(code: str) -> set[str]:
-    """Names that a piece of code reads and does not define itself."""
-    tree = ast.parse(code)
-    read = {
-        n.id
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
-    }
-    bound = {
-        n.id
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
-    bound |= {
-        n.name
-        for n in ast.walk(tree)
-        if isinstance(n, ast.FunctionDef | ast.ClassDef)
-    }
-    bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= defined(node)
-    return read - bound - set(dir(builtins))
+def _plain_code(cells: Iterable[tuple[str, str]]) -> list[str]:
+    """The code cells that are nothing but Python: all but the one that sets Colab up."""
+    return [
+        text for kind, text in cells
+        if kind == "code" and "google.colab" not in text
+    ]  # fmt: skip

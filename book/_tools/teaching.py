@@ -1,6 +1,6 @@
 """Write what the part For teachers says of the chapters from the chapters themselves: `python book/_tools/teaching.py`.
 
-Three tables of `teaching/index.md` are made anew, each between two comments. On all pages, what is marked
+Four tables of `teaching/index.md` are made anew, each between two comments. On all pages, what is marked
 `<!-- to come: NAME -->Title` becomes a link once the chapter NAME is there, and links to explorables and exercises get
 the anchor of the section that holds them. Run it after a chapter has been added or changed; a test says when.
 """
@@ -12,6 +12,8 @@ import json
 import re
 from pathlib import Path
 from typing import NamedTuple
+
+from exercises import exercises_of
 
 from awdlib.chapters import CHAPTERS
 
@@ -176,6 +178,22 @@ def exercise_table() -> str:
     return "\n".join(lines)
 
 
+def point_table() -> str:
+    """The points of each chapter's assignment, question by question."""
+    lines = [
+        "| assignment | points of its questions | together |",
+        "| --- | --- | --- |",
+    ]
+    total = 0
+    for chapter in CHAPTERS:
+        if there(chapter.name) and (asked := exercises_of(chapter.name)):
+            points = [one.points for one in asked]
+            total += sum(points)
+            each = " + ".join(map(str, points))
+            lines.append(f"| `{chapter.name}` | {each} | {sum(points)} |")
+    return "\n".join([*lines, f"| all | | {total} |"])
+
+
 def titles() -> dict[str, str]:
     """Names of the chapters and of the other pages with explorables, and their titles."""
     pages = {chapter.name: chapter.title for chapter in CHAPTERS}
@@ -188,6 +206,7 @@ MADE = {
     "chapters": chapter_table,
     "explorables": explorable_table,
     "exercises": exercise_table,
+    "points": point_table,
 }
 
 
