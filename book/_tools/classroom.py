@@ -60,12 +60,19 @@ def limits() -> dict[str, Any]:
     lab = run("class-limits")["server"]["lab"]["memory"]
     return {
         "memory guarantee": 128 * math.ceil((lab + peak()) / 128),
-        "memory limit": 256
-        * math.ceil(HEADROOM * (lab + OPEN * peak()) / 256),
+        "memory limit": 256 * math.ceil(HEADROOM * (lab + OPEN * peak()) / 256),
         "cores guarantee": CORES,
         "cores limit": 1,
         "disk": STUDENT_DISK,
     }
+
+
+def start_seconds() -> float:
+    """Seconds of a core until a student's first cell can run: the server, and a kernel that imports the library."""
+    return sum(
+        one["processor_seconds"]
+        for one in run("class-limits")["server"].values()
+    )
 
 
 def server(students: int, at_once: int) -> tuple[int, int, int]:
@@ -193,12 +200,25 @@ def shown_link() -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
+def clone() -> str:
+    """How the files come to a server."""
+    repository = address()[0]
+    folder = repository.rpartition("/")[2]
+    lines = (
+        f"git clone {repository}",
+        f"cd {folder}/book/teaching/hub",
+        "sudo sh tljh.sh ~/students.txt",
+    )
+    return "\n".join(["```text", *lines, "```"])
+
+
 MADE = {
     "limits": chapter_table,
     "servers": server_table,
     "nodes": node_table,
     "trial": trial_table,
     "link": shown_link,
+    "clone": clone,
 }
 
 

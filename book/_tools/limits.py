@@ -112,7 +112,9 @@ def main() -> None:
         "environment": describe_environment(),
         "server": server(),
         "disk": disk(),
-        "chapters": {name: chapters[name] for name in there if name in chapters},
+        "chapters": {
+            name: chapters[name] for name in there if name in chapters
+        },
     }
     checkpoints.write_json(RECORD, record)
     print(record["server"], record["disk"])

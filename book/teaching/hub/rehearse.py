@@ -7,9 +7,9 @@ and runs every cell. The report says how long each step took, and which cell
 failed. The students are called rehearsal-1, rehearsal-2, ... and are deleted
 at the end; their files stay where your hub keeps them.
 
-JUPYTERHUB_API_TOKEN must hold a token with the scopes admin:users,
-admin:servers and access:servers. Needs websocket-client, which JupyterLab
-brings. Run on the hub's own machine with --pid PID of the hub, it also
+JUPYTERHUB_API_TOKEN must hold a token of an administrator (admin:users,
+admin:servers and access:servers are enough). Needs websocket-client, which
+JupyterLab brings. On the hub's own machine, with --pid PID of the hub, it also
 reports the memory of the hub and of all servers (then it needs psutil).
 """
 

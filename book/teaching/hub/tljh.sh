@@ -1,6 +1,6 @@
 #!/bin/sh
 # The Littlest JupyterHub: limits, culling and environment of a class. Run it
-# as an administrator, in the folder that holds the other files:
+# as an administrator, in this folder of a clone:
 #   sudo sh tljh.sh students.txt
 # students.txt: a user name a line.
 # What is marked `made:` is computed from data/runs/class-limits.json.
@@ -9,10 +9,10 @@ set -eu
 config=/opt/tljh/hub/bin/tljh-config
 pip=/opt/tljh/user/bin/pip
 
-# PyTorch without CUDA, and the library with its toy language
+# PyTorch without CUDA, and the library of this clone with its toy language
 $pip install -r requirements.txt \
     --extra-index-url https://download.pytorch.org/whl/cpu
-$pip install --no-deps git+https://github.com/awdlib/awd-lstm-book
+$pip install --no-deps ../../..
 
 $config set limits.memory 2048M # made: memory limit
 $config set limits.cpu 1 # made: cores limit
