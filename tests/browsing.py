@@ -21,6 +21,12 @@ SITE = ROOT / "_build" / "html"
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
+    # Each window makes two pages of its own, for what drops down from an address bar that nobody sees: of opening a
+    # small page of the book that is a third of the work. Chromium takes the last of such lists, and Playwright's is
+    # before this one: what may matter of it is named again, no upgrades to HTTPS and nothing asked of a network.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,"
+    "MediaRouter,PaintHolding,ThirdPartyStoragePartitioning,OptimizationHints,NetworkTimeServiceQuerying,AimEnabled,"
+    "PreconnectToSearch,DestroyProfileOnBrowserClose,AvoidUnnecessaryBeforeUnloadCheckSync",
 ]  # fmt: skip
 PAGES = sorted(page.relative_to(SITE).as_posix() for page in SITE.glob("book/**/*.html"))
 PAGES += [name for name in ("genindex.html", "search.html") if (SITE / name).exists()]
