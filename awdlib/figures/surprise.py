@@ -115,12 +115,12 @@ def surprise_figure(number: int, reader: str) -> go.Figure:
     shared = [min(pair) for pair in zip(found, floor, strict=True)]
     bar = {"type": "bar", "orientation": "h", "y": rows, "width": 0.74, "hoverinfo": "skip"}
     traces = [
-        bar | {"x": [round(x, 2) for x in shared], "marker": {"color": BLUE}},
-        bar | {"x": _over(found, floor), "base": _round(floor), "marker": {"color": ORANGE}},
+        bar | {"x": shared, "marker": {"color": BLUE}},
+        bar | {"x": _over(found, floor), "base": floor, "marker": {"color": ORANGE}},
         bar
         | {
             "x": _over(floor, found),
-            "base": _round(found),
+            "base": found,
             "marker": {"color": EMPTY, "line": {"color": MUTED, "width": 1}},
         },
     ]
@@ -135,11 +135,7 @@ def surprise_figure(number: int, reader: str) -> go.Figure:
 
 
 def _over(upper: Sequence[float], lower: Sequence[float]) -> list[float]:
-    return [round(max(0.0, high - low), 2) for high, low in zip(upper, lower, strict=True)]
-
-
-def _round(values: Sequence[float]) -> list[float]:
-    return [round(value, 2) for value in values]
+    return [max(0.0, high - low) for high, low in zip(upper, lower, strict=True)]
 
 
 def _written(word: str) -> str:
