@@ -83,8 +83,10 @@ serve: book  ## build the book and serve it on this machine (PORT=8000)
 	@echo "The book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C."
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(SITE)
 
-refresh: env  ## run the chapters again and store their outputs
-	@$(BIN)/python book/_tools/refresh.py
+refresh: env  ## run the chapters again and store their outputs (CHAPTER=gru: only that one)
+	@$(BIN)/python book/_tools/refresh.py $(CHAPTER)
+	@$(BIN)/python book/_tools/teaching.py
+	@$(BIN)/python book/_tools/classroom.py
 
 lint: env  ## check style and types: ruff over modules and notebooks, mypy over the library
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
