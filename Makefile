@@ -29,12 +29,13 @@ COVERAGE = $(BIN)/coverage report && printf 'per cent outside cli, figures and e
 	$(BIN)/coverage report --format=total --fail-under=95 --omit='*/cli/*,*/figures/*,*/explore/*,*/__main__.py'
 
 .DEFAULT_GOAL := help
-.PHONY: help env book slides test test-fast test-colab coverage bench assignments lab serve refresh lint format clean distclean
+.PHONY: help env book slides test test-fast test-colab coverage bench assignments test-assignments otter lab serve refresh lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  options: CPU=1 (PyTorch without CUDA, on Linux)  PYTHON=python3.12  PORT=8000 (serve)  JOBS=2 (tests)"
+	@echo "           CHAPTER=gru (refresh, assignments, test-assignments: this chapter alone)"
 
 env:
 	@sh .ci/install "$(PYTHON)" "$(VENV)" "$(EXTRA_INDEX)"
@@ -72,9 +73,14 @@ bench: env  ## measure the library's speed beside others; an interrupted run goe
 	@$(BIN)/python tests/benchmarks
 
 # The grader, at the version with which every known wrong answer was graded; what is pinned stays as it is.
-assignments: env  ## make assignments of the exercises: for students, for instructors, and for the grader
+assignments: otter  ## make assignments of the exercises: for students, for instructors, and for the grader
+	@$(BIN)/python book/_tools/assignments.py $(CHAPTER)
+
+test-assignments: otter  ## make them, and grade the solutions, empty sheets and known wrong answers
+	@$(BIN)/python book/_tools/assignments.py --prove $(CHAPTER)
+
+otter: env
 	@$(BIN)/python -m pip install --quiet --constraint requirements.txt otter-grader==7.0.0
-	@$(BIN)/python book/_tools/assignments.py
 
 lab: env  ## open the chapters in JupyterLab
 	@$(BIN)/python -m jupyterlab book
@@ -83,7 +89,7 @@ serve: book  ## build the book and serve it on this machine (PORT=8000)
 	@echo "The book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C."
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(SITE)
 
-refresh: env  ## run the chapters again and store their outputs (CHAPTER=gru: only that one)
+refresh: env  ## run the chapters again and store their outputs
 	@$(BIN)/python book/_tools/refresh.py $(CHAPTER)
 	@$(BIN)/python book/_tools/teaching.py
 	@$(BIN)/python book/_tools/classroom.py
