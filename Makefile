@@ -35,6 +35,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  options: CPU=1 (PyTorch without CUDA, on Linux)  PYTHON=python3.12  PORT=8000 (serve)  JOBS=2 (tests)"
+	@echo "           LAB_OPTIONS=--allow-root (lab: what JupyterLab is given as well, here in a container)"
 	@echo "           CHAPTER=gru (refresh, assignments, test-assignments: this chapter alone)"
 
 env:
@@ -83,7 +84,7 @@ otter: env
 	@$(BIN)/python -m pip install --quiet --constraint requirements.txt otter-grader==7.0.0
 
 lab: env  ## open the chapters in JupyterLab
-	@$(BIN)/python -m jupyterlab book
+	@$(BIN)/python -m jupyterlab book $(LAB_OPTIONS)
 
 serve: book  ## build the book and serve it on this machine (PORT=8000)
 	@echo "The book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C."

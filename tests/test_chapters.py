@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from explorables import assert_close_trees, code_cells, declared, promised_errors
 
+from awdlib.corpora import load_corpus
 from awdlib.explore import packing
 from awdlib.explore.page import specification as specification_of
+from awdlib.model import LanguageModel, ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -128,3 +130,14 @@ def test_stored_explorables_show_what_the_library_computes_today(page):
         for point in range(0, math.prod(shape), max(1, math.prod(shape) // 25)):
             tree = figure.tree([int(at) for at in np.unravel_index(point, shape)])
             assert_close_trees(packing.unpack(specification["figure"], point), tree, errors)
+
+
+def test_the_lab_that_shows_how_to_make_one_listens_to_each_of_its_controls():
+    """A tied model of one layer has the embedding's width: a slider for the hidden size would move nothing."""
+    page = read("make-your-own")[1]
+    source = next("".join(cell["source"]) for cell in code_cells(page) if "training_lab" in "".join(cell["source"]))
+    made = re.search(r"model = (ModelConfig\(.*?\n    \))", source, re.DOTALL)[1]
+    sizes = [int(size) for size in re.search(r"hidden_size=steps\(\[([\d, ]+)\]", source)[1].split(",")]
+    known = {"ModelConfig": ModelConfig, "corpus": load_corpus("toy")}
+    models = [LanguageModel(eval(made, known | {"hidden_size": size})) for size in sizes]
+    assert len({sum(weight.numel() for weight in model.parameters()) for model in models}) == len(sizes) > 3

@@ -14,6 +14,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,31 @@ def test_output_that_cannot_be_written_ends_in_one_line():
         done.stderr
         == "awdlib: cannot write the output (No space left on device): free some space, or send it elsewhere\n"
     )
+
+
+def test_a_reader_who_has_read_enough_is_no_mistake():
+    """As with `| head -1`, which closes the pipe."""
+    done = subprocess.Popen(
+        command(["presets"]), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    done.stdout.close()
+    assert done.stderr.read() == "" and done.wait() == 141
+    done.stderr.close()
+
+
+def test_a_log_on_disk_has_each_epoch_as_it_ends(folder):
+    """Without an end of the program, which may be killed: the first line is there while it still runs."""
+    log = folder / "log"
+    tiny = [*TINY, "--epochs", "1000", "--out", str(folder / "run")]
+    with open(log, "w") as out:
+        running = subprocess.Popen(command(tiny), env=environment() | {"PYTHONUNBUFFERED": ""}, stdout=out)
+        try:
+            while "epoch" not in log.read_text():
+                assert running.poll() is None, "it ended without a line of an epoch"
+                time.sleep(0.1)
+        finally:
+            running.kill()
+            running.wait()
 
 
 #: what lies where something else is due -> (the command, what the one line says)

@@ -5,6 +5,7 @@ Every mistake of the user's ends in one line and exit status 2; an interrupted r
 
 import argparse
 import errno
+import io
 import os
 import sys
 import warnings
@@ -14,6 +15,8 @@ from awdlib.allocator import out_of_memory
 from awdlib.cli import ablating, comparing, evaluating, generating, reproducing, training
 from awdlib.cli.training import STATUS
 from awdlib.stops import INTERRUPTED
+
+BROKEN_PIPE = 141  #: exit status where nobody reads what is written any more; a shell's 128 and SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,12 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
         the exit status.
     """
     options = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log on disk has each epoch as it ends, as a terminal has
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
             status = options.command(options)
         sys.stdout.flush()  # a full disk is noticed here, not after the last line of this program
         return status
+    except BrokenPipeError:  # `| head` has read enough
+        _leave_stdout()
+        return BROKEN_PIPE
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if os.environ.get("AWDLIB_DEBUG") or not (complaint := _complaint(error)):
             raise
@@ -46,10 +54,15 @@ def _say(line: str) -> None:
     print(f"awdlib: {' '.join(line.splitlines())}", file=sys.stderr)
 
 
+def _leave_stdout() -> None:
+    """Write nowhere from now on, or Python would complain once more, on leaving."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _complaint(error: Exception) -> str:
     """An error as the one line that the user is told; empty if it is not the user's, but a mistake of this library."""
-    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EPIPE):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it once more, on leaving
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        _leave_stdout()
         return f"cannot write the output ({error.strerror}): free some space, or send it elsewhere"
     if isinstance(error, ValueError | OSError):
         return str(error)
