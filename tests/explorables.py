@@ -83,7 +83,7 @@ def code_cells(notebook):
 
 def statements(cell):
     """Of a code cell, without what only IPython understands."""
-    return ast.parse(re.sub(r"^(\s*)[!%](?:.*\\\n)*.*$", r"\1pass", "".join(cell["source"]), flags=re.M)).body
+    return ast.parse(re.sub(r"^(\s*)[!%].*$", r"\1pass", "".join(cell["source"]), flags=re.M)).body
 
 
 def shown(cell):

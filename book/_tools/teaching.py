@@ -78,7 +78,7 @@ def shown(name: str) -> list[Shown]:
             place = anchor(here[-1]) if here else place
             continue
         tree = ast.parse(
-            re.sub(r"^(\s*)[!%](?:.*\\\n)*.*$", r"\1pass", source, flags=re.M)
+            re.sub(r"^(\s*)[!%].*$", r"\1pass", source, flags=re.M)
         )
         for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
             what = ast.unparse(call.func)
