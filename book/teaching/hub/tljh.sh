@@ -20,9 +20,10 @@ $config set user_environment.default_app jupyterlab
 $config set services.cull.timeout 3600
 $config set services.cull.every 300
 
-while read -r name; do
+# a list from Windows, or without an end of its last line, is a list too
+tr -d '\r' <"$1" | while read -r name || [ -n "$name" ]; do
     [ -z "$name" ] || $config add-item users.allowed "$name"
-done <"$1"
+done
 
 cp jupyterhub_config.py /opt/tljh/config/jupyterhub_config.d/class.py
 $config reload
