@@ -56,6 +56,16 @@ def test_every_paragraph_of_a_chapter_is_in_the_notes(chapter):
                 assert flat(block) in notes, block
 
 
+def test_a_question_to_predict_stands_alone_before_anything_that_answers_it(chapter):
+    name, made = chapter
+    asked = {}
+    for slide in made:
+        if slide.title.startswith("Predict"):
+            asked.setdefault((slide.section, slide.title), slide)
+    for first in asked.values():
+        assert first.shows is None and first.says, (name, first.title)
+
+
 def test_every_figure_is_on_a_slide(chapter):
     name, made = chapter
     shown = [slide.shows.kind for slide in made if slide.shows]

@@ -70,6 +70,8 @@ class _Maker:
     def __init__(self) -> None:
         self.section = self.title = ""
         self.pending: list[str] = []
+        # whether a question stands here that what comes next may answer
+        self.asks = False
 
     def make(self, cells: Sequence[Cell]) -> Iterator[Slide]:
         for cell in cells:
@@ -106,13 +108,18 @@ class _Maker:
             self.pending.append(text)
             return
         yield from self.finish()
-        self.title = text
+        self.title, self.asks = text, text.startswith("Predict")
         if level == 2:
             self.section = text
 
     def show(self, shown: Shown) -> Iterator[Slide]:
         """A slide for what is to be looked at, under the sentence that leads to it."""
         near, self.pending = self.pending, []
+        if self.asks:
+            # a slide for the question alone: whoever sees the answer beside it predicts nothing
+            self.asks = False
+            yield from self.talk(near)
+            near, self.pending = self.pending, []
         before: list[str] = []
         while words(" ".join(spoken(near))) > BESIDE and len(spoken(near)) > 1:
             before.append(near.pop(0))
