@@ -32,7 +32,7 @@ COVERAGE = $(BIN)/coverage report && printf 'per cent outside cli, figures and e
 .PHONY: help env book slides test test-fast test-colab coverage bench assignments test-assignments otter lab serve refresh lint format clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  options: CPU=1 (PyTorch without CUDA, on Linux)  PYTHON=python3.12  PORT=8000 (serve)  JOBS=2 (tests)"
 	@echo "           LAB_OPTIONS=--allow-root (lab: what JupyterLab is given as well, here in a container)"

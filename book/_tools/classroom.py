@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from made import remade
+
 from awdlib.chapters import CHAPTERS
 
 BOOK = Path(__file__).resolve().parent.parent
@@ -224,12 +226,7 @@ MADE = {
 
 def renewed(text: str) -> str:
     """The page with its made parts as they should be."""
-    for name, make in MADE.items():
-        begin, end = f"<!-- made: {name} -->", f"<!-- end: {name} -->"
-        if begin in text:
-            before, rest = text.split(begin)
-            text = f"{before}{begin}\n\n{make()}\n\n{end}{rest.split(end)[1]}"
-    return text
+    return remade(text, MADE)
 
 
 def pins() -> dict[str, list[str]]:

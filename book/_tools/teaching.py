@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exercises import exercises_of
+from made import remade
 
 from awdlib.chapters import CHAPTERS
 
@@ -212,11 +213,7 @@ MADE = {
 
 def renewed(text: str) -> str:
     """A page with its made tables, its links to new chapters and its anchors as they should be."""
-    for name, make in MADE.items():
-        begin, end = f"<!-- made: {name} -->", f"<!-- end: {name} -->"
-        if begin in text:
-            before, rest = text.split(begin)
-            text = f"{before}{begin}\n\n{make()}\n\n{end}{rest.split(end)[1]}"
+    text = remade(text, MADE)
 
     def linked(found: re.Match[str]) -> str:
         name, title = found.groups()
